@@ -1,0 +1,125 @@
+import type { Result } from '../lib/result.ts'
+import type { Sensitive } from '../lib/sensitive.ts'
+
+/**
+ * The seam to the systems that hold accounts. An `EngineType` knows a kind of system (what a target and a role of
+ * that kind look like); an `Engine` is an open connection to one target. `test/conformance/engine.ts` runs over all.
+ */
+
+/** What one lease gives on a target: named, and written to the ledger, before it exists. */
+export type Account = {
+  leaseId: string
+  /** The whole name on the target (for PostgreSQL the role name). */
+  name: string
+  /** The target's own id once known (PostgreSQL: the role's OID), since a name can be dropped behind our back. */
+  targetRef: string | null
+}
+
+/** A role's or target's fields under their wire names, as its `EngineType` checked them. Stored as JSON; no secret. */
+export type Spec = Readonly<Record<string, unknown>>
+
+/** Durations count from the call, so that no clock has to agree with the target's. */
+export type Ticket = {
+  account: Account
+  role: Spec
+  /** How long the account is to live; the engine adds the target's `expiry_margin` to what the target enforces. */
+  lifetimeMs: number
+  /** After this the account must never come into being, however late a packet arrives. */
+  createWithinMs: number
+}
+
+export type Created = {
+  targetRef: string
+  /** The answer's `data`: for a database `username` and `password`. Held in memory only. */
+  secret: Readonly<Record<string, string | Sensitive>>
+}
+
+export type Term = { account: Account; role: Spec; lifetimeMs: number }
+
+/** In this order; each is idempotent, and an account that is already absent succeeds. */
+export const END_STEPS = ['disable', 'disconnect', 'remove', 'verify'] as const
+export type EndStep = (typeof END_STEPS)[number]
+
+export type Ending = {
+  account: Account
+  role: Spec
+  /** Above zero while a create of this account may still land: `verify` then fails with kind `pending`. */
+  createWithinMs: number
+}
+
+/** What a step saw, for the receipt: small, printable, no secret. */
+export type Evidence = Readonly<Record<string, string | number | boolean | readonly string[]>>
+
+/** How soon ending a lease ends access: at once, at a known time, or only by the target's own expiry. */
+export type Revocability = 'immediate' | 'bounded' | 'none'
+
+export type Capabilities = {
+  serverVersion: string
+  /** Target clock minus ours, in milliseconds, as measured now. */
+  clockSkewMs: number
+  revocability: Revocability
+  /** What the admin account lacks without which leases cannot be issued or ended: enrolment refuses, naming each. */
+  missing: readonly string[]
+  /** What will work less well, by name of the missing privilege or setting. */
+  warnings: readonly string[]
+}
+
+/**
+ * unreachable: no answer or no connection; the breaker counts these, and a retry may succeed.
+ * denied: the target refused our admin account. blocked: something holds the account (an object, a lock).
+ * pending: not yet provable, try after the create deadline. late: the create deadline had passed.
+ * failed: anything else, such as a role's own statement in error.
+ */
+export type EngineErrorKind = 'unreachable' | 'denied' | 'blocked' | 'pending' | 'late' | 'failed'
+
+export class EngineError extends Error {
+  readonly kind: EngineErrorKind
+
+  constructor(kind: EngineErrorKind, message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'EngineError'
+    this.kind = kind
+  }
+}
+
+/** One open target. Every method answers per item, in the order asked; a bad item fails alone. */
+export type Engine = {
+  create(tickets: readonly Ticket[]): Promise<Result<Created>[]>
+  /** Moves the expiry the target itself enforces; nothing to do where it enforces none. */
+  extend(terms: readonly Term[]): Promise<Result<void>[]>
+  /** Has connections of its own: neither issuing nor leased accounts can use up what ending needs. */
+  end(step: EndStep, endings: readonly Ending[]): Promise<Result<Evidence>[]>
+  /** Every account on the target that carries our mark, for the orphan scan and the tests. */
+  accounts(): AsyncIterable<Account>
+  /** What this target lets us do, tried for real. Throws an `EngineError` when it cannot be reached. */
+  probe(): Promise<Capabilities>
+  /** One cheap round trip; throws an `EngineError` when the target does not answer. */
+  ping(): Promise<void>
+  /** Resolves when every connection is closed; work in hand fails. */
+  close(): Promise<void>
+}
+
+export type AdminCredentials = { username: string; password: Sensitive }
+
+/** The fields of a target or role, checked: what to store, and what to tell the writer. */
+export type Checked = { spec: Spec; warnings: string[] }
+
+export type EngineType = {
+  /** The word in the ledger and in logs: `postgres`. */
+  name: string
+  /** The dialect's plugin names that select it. */
+  plugins: readonly string[]
+  /** Both take wire-named fields and throw a `BrokerError` that names the field at fault. */
+  checkTarget(fields: Spec): Checked
+  checkRole(fields: Spec): Checked
+  /** The account's name for a lease. Always holds the lease id: the orphan scan lives on it. */
+  accountName(ask: {
+    target: Spec
+    role: Spec
+    roleName: string
+    leaseId: string
+    displayName: string
+  }): string
+  /** Opens lazily: connecting waits for the first call. `admin` is asked again when a login is refused. */
+  open(target: Spec, admin: () => Promise<AdminCredentials>): Engine
+}

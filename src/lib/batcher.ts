@@ -1,0 +1,45 @@
+import { failed, type Result } from './result.ts'
+
+type Waiting<In, Out> = { item: In; settle: (result: Result<Out>) => void }
+
+/**
+ * Joins calls that arrive together into one. A lone call leaves at once; while `inFlight` batches are out,
+ * the calls that arrive wait and leave together, up to `max` at a time, so batches grow with the load.
+ * `run` answers per item, in order; when it throws, every item of that batch fails with its error.
+ */
+export function batcher<In, Out>(
+  run: (items: In[]) => Promise<Result<Out>[]>,
+  { max = 128, inFlight = 1 }: { max?: number; inFlight?: number } = {},
+): (item: In) => Promise<Out> {
+  let waiting: Waiting<In, Out>[] = []
+  let flying = 0
+
+  const launch = async (): Promise<void> => {
+    const batch = waiting.slice(0, max)
+    waiting = waiting.slice(max)
+    flying += 1
+    try {
+      const results = await run(batch.map(({ item }) => item))
+      batch.forEach(({ settle }, i) => {
+        settle(results[i] ?? failed(new Error('the batch gave no answer for this item')))
+      })
+    } catch (error) {
+      for (const { settle } of batch) settle(failed(error))
+    } finally {
+      flying -= 1
+      launchWaiting()
+    }
+  }
+
+  const launchWaiting = (): void => {
+    while (waiting.length > 0 && flying < inFlight) void launch()
+  }
+
+  return (item) =>
+    new Promise<Out>((resolve, reject) => {
+      const settle = (result: Result<Out>) => (result.ok ? resolve(result.value) : reject(result.error))
+      waiting.push({ item, settle })
+      // A microtask later, so that calls made in the same turn share the first batch.
+      if (flying < inFlight) queueMicrotask(launchWaiting)
+    })
+}

@@ -99,10 +99,15 @@ export type Engine = {
   close(): Promise<void>
 }
 
-export type AdminCredentials = { username: string; password: Sensitive }
+export type AdminCredentials = { username: string; password: Sensitive; tlsPrivateKey?: Sensitive }
 
 /** The fields of a target or role, checked: what to store, and what to tell the writer. */
-export type Checked = { spec: Spec; warnings: string[] }
+export type Checked = {
+  spec: Spec
+  warnings: string[]
+  /** A password that stood in the fields themselves (a connection URL): taken out of `spec`, for the secret store. */
+  password?: Sensitive
+}
 
 export type EngineType = {
   /** The word in the ledger and in logs: `postgres`. */

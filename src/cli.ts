@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+import { Command } from 'commander'
+import { loadConfig } from './config.ts'
+import { banner, startDev } from './dev/dev.ts'
+import { messageOf } from './lib/errors.ts'
+import { VERSION } from './lib/version.ts'
+import { initialize, loggerFor, runUntilSignalled, startServer } from './main.ts'
+
+const program = new Command('leasehold')
+  .description('An ephemeral credential broker: database users under a lease, ended and proved gone.')
+  .version(VERSION)
+
+program
+  .command('dev')
+  .description('run everything in one process with an embedded PostgreSQL, for trying it out')
+  .action(async () => {
+    const config = loadConfig('dev', process.env)
+    const running = await startDev(config, loggerFor(config))
+    process.stdout.write(banner(running, config.rootToken.reveal()))
+    await runUntilSignalled(running)
+  })
+
+program
+  .command('server')
+  .description('run the API; any number of servers share a ledger')
+  .action(async () => runUntilSignalled(await startServer(loadConfig('server', process.env))))
+
+program
+  .command('worker')
+  .description('run one of the fleet that ends leases; any number of workers share a ledger')
+  .action(async () => {
+    await import('../workers/leases.ts')
+  })
+
+program
+  .command('init')
+  .description('set up or upgrade the ledger, and print the first root token, once')
+  .option('--new-root', 'print a new root token; proven by access to the ledger and the master key', false)
+  .action(async (options: { newRoot: boolean }) => {
+    const token = await initialize(loadConfig('init', process.env), options)
+    process.stdout.write(
+      token === undefined
+        ? 'The ledger is set up. It has tokens already; `leasehold init --new-root` makes a new root token.\n'
+        : `The ledger is set up. Root token, shown this once:\n\n  ${token}\n`,
+    )
+  })
+
+program.parseAsync().catch((error) => {
+  process.stderr.write(`leasehold: ${messageOf(error)}\n`)
+  process.exitCode = 1
+})

@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises'
+import { type Broker, compose, migrateLedger } from '../compose.ts'
+import type { DevConfig } from '../config.ts'
+import type { Logger } from '../lib/log.ts'
+import { sensitive } from '../lib/sensitive.ts'
+import { openDataDir } from './data-dir.ts'
+import { DEMO, seedDemo } from './demo-target.ts'
+import { type PostgresServer, startPostgres } from './embedded-postgres.ts'
+import { makeLedgerDatabase } from './ledger-database.ts'
+
+export type DevBroker = { url: string; psqlHost: string; stop(): Promise<void> }
+
+/**
+ * The whole broker in one process on one machine: API, workers, and an embedded PostgreSQL that is ledger, queue and
+ * demo target. What came due while it was stopped is ended by the first sweep.
+ */
+export async function startDev(config: DevConfig, log: Logger): Promise<DevBroker> {
+  const dataDir = await openDataDir(config.dataDir)
+  const opened: (() => Promise<void> | void)[] = [dataDir.release]
+  const stop = async () => {
+    for (const close of opened.reverse()) await close()
+  }
+  try {
+    const postgres = await startPostgres({ dataDir: dataDir.postgresDir })
+    opened.push(() => postgres.stop())
+    const broker = await composeOn(postgres, config, dataDir.masterKeyFile, log)
+    opened.push(broker.close)
+    await broker.tokens.createRootToken(config.rootToken.reveal())
+    await seedDemo(broker, postgres)
+    broker.startWorker()
+    const { url } = await broker.listen(config.listen)
+    return { url, psqlHost: postgres.socketDir, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function composeOn(
+  postgres: PostgresServer,
+  config: DevConfig,
+  masterKeyFile: string,
+  log: Logger,
+): Promise<Broker> {
+  const ledgerUrl = sensitive(await makeLedgerDatabase(postgres))
+  await migrateLedger({ ledgerUrl, log })
+  return compose({
+    ledgerUrl,
+    queueUrl: config.queueUrl ?? ledgerUrl,
+    masterKey: config.masterKey ?? sensitive((await readFile(masterKeyFile, 'utf8')).trim()),
+    sweepIntervalMs: config.sweepIntervalMs,
+    log,
+  })
+}
+
+/** What a newcomer sees first; only the address and the token change. */
+export function banner(broker: DevBroker, rootToken: string): string {
+  return `
+Leasehold is running: one process, one machine, for trying it out.
+
+  Address     ${broker.url}
+  Root token  ${rootToken}
+
+Ask for a PostgreSQL user of your own (it lives for a minute unless renewed):
+
+  curl -s -H 'X-Vault-Token: ${rootToken}' ${broker.url}/v1/database/creds/${DEMO.readonlyRole}
+
+Or with the vault command line, and psql:
+
+  export VAULT_ADDR=${broker.url} VAULT_TOKEN=${rootToken}
+  vault read database/creds/${DEMO.readonlyRole}
+  psql -h ${broker.psqlHost} -d ${DEMO.database} -U <username>
+
+See the whole story, step by step:  npm run demo
+Stop with Ctrl-C; the data is kept, and leases that come due meanwhile are ended at the next start.
+`
+}

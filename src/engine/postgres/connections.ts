@@ -1,0 +1,239 @@
+import pg from 'pg'
+import { type AdminCredentials, EngineError } from '../engine.ts'
+import { isLoginRefused, toEngineError } from './errors.ts'
+import type { Target } from './target.ts'
+import { NO_TLS_ANSWER, tlsOptions } from './tls.ts'
+
+/** Issuing and ending have connections of their own, so that a flood of new leases cannot hold up an old one's end. */
+export type Lane = 'issuing' | 'ending'
+
+export type Session = pg.ClientBase
+
+/** What a new session found out. */
+export type Facts = {
+  version: number
+  isSuperuser: boolean
+  /** The account we are logged in as. */
+  admin: string
+  database: string
+}
+
+export type Connections = {
+  /** Lends a session outside of any transaction. When `work` throws, the session is thrown away. */
+  use<T>(lane: Lane, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
+  /** As `use`, for statements we did not write: nothing they set outlives them. */
+  useForOwnSql<T>(lane: Lane, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
+  /** Lends a session in another database, opened for this and closed after. */
+  elsewhere<T>(database: string, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
+  /** Returns once ending has a connection, which it then keeps. */
+  warm(): Promise<void>
+  close(): Promise<void>
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+const STATEMENT_TIMEOUT_MS = 30_000
+/** Above the server's own limit, for servers that no longer answer at all. */
+const ANSWER_TIMEOUT_MS = 40_000
+const LOCK_TIMEOUT_MS = 2_000
+const IDLE_IN_TRANSACTION_MS = 10_000
+const IDLE_MS = 30_000
+const KEEPALIVE_AFTER_MS = 10_000
+const ENDING_CONNECTIONS = 2
+
+/** `search_path` last: nothing that anyone put into another schema can stand in for what we call. */
+const PREPARE_SESSION = `
+  SET statement_timeout = ${STATEMENT_TIMEOUT_MS}; SET lock_timeout = ${LOCK_TIMEOUT_MS};
+  SET idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS};
+  SET standard_conforming_strings = on; SET timezone = 'UTC'; SET datestyle = 'ISO';
+  SET client_min_messages = warning; SET search_path = pg_catalog;
+  SELECT current_setting('server_version_num')::int AS version, current_user AS admin,
+         current_database() AS database, pg_is_in_recovery() AS is_standby,
+         (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS is_superuser`
+
+type Pools = Record<Lane, pg.Pool> & { options: pg.ClientConfig; facts: Map<Session, Facts> }
+
+/** Connects lazily. A refused login asks for the credentials again, once, since they may have been rotated. */
+export function openConnections(target: Target, admin: () => Promise<AdminCredentials>): Connections {
+  let current: Promise<Pools> | undefined
+  // As libpq: TLS is for TCP.
+  let plain = target.sslMode === 'disable' || target.place.host.startsWith('/')
+  let closed = false
+  const busy = new Set<pg.PoolClient>()
+
+  const opened = (): Promise<Pools> => {
+    if (closed) throw new EngineError('unreachable', 'the connections to this target are closed')
+    current ??= buildPools(target, admin, plain).catch((error) => {
+      current = undefined
+      throw error
+    })
+    return current
+  }
+
+  const discard = (stale: Promise<Pools>): void => {
+    if (current === stale) current = undefined
+    void stale.then(endPools, () => {})
+  }
+
+  /** Tries again with what may have changed: the credentials, or TLS that the server turned out not to speak. */
+  const withRetry = async <T>(attempt: (pools: Pools) => Promise<T>): Promise<T> => {
+    const pools = opened()
+    try {
+      return await attempt(await pools)
+    } catch (error) {
+      const downgrade = !plain && mayGoPlain(target) && isNoTls(error)
+      if (!downgrade && !isLoginRefused(error)) throw error
+      plain ||= downgrade
+      discard(pools)
+      return attempt(await opened())
+    }
+  }
+
+  const acquire = async (lane: Lane): Promise<{ client: pg.PoolClient; pools: Pools }> => {
+    try {
+      return await withRetry(async (pools) => ({ client: await pools[lane].connect(), pools }))
+    } catch (error) {
+      throw toEngineError(error, 'connecting')
+    }
+  }
+
+  const lend = async <T>(lane: Lane, work: Work<T>, afterwards?: Afterwards): Promise<T> => {
+    const { client, pools } = await acquire(lane)
+    busy.add(client)
+    let done = false
+    try {
+      const answer = await work(client, pools.facts.get(client) as Facts)
+      await afterwards?.(client)
+      done = true
+      return answer
+    } catch (error) {
+      throw toEngineError(error)
+    } finally {
+      busy.delete(client)
+      client.release(!done)
+    }
+  }
+
+  return {
+    use: (lane, work) => lend(lane, work),
+    useForOwnSql: (lane, work) => lend(lane, work, scrub),
+    elsewhere: (database, work) => withOwnClient(withRetry, database, work),
+    async warm() {
+      const pools = await opened()
+      // A lost one is opened again here, before accounts are made that could use up the server's slots.
+      if (pools.ending.totalCount === 0) await lend('ending', async () => {})
+    },
+    async close() {
+      closed = true
+      for (const client of busy) void client.end().catch(() => {})
+      await current?.then(endPools, () => {})
+    },
+  }
+}
+
+type Work<T> = (session: Session, facts: Facts) => Promise<T>
+type Afterwards = (session: Session) => Promise<void>
+
+const mayGoPlain = ({ sslMode }: Target): boolean => sslMode === 'prefer' || sslMode === 'allow'
+
+const isNoTls = (error: unknown): boolean => error instanceof Error && error.message === NO_TLS_ANSWER
+
+async function buildPools(
+  target: Target,
+  admin: () => Promise<AdminCredentials>,
+  plain: boolean,
+): Promise<Pools> {
+  const credentials = await admin()
+  const facts = new Map<Session, Facts>()
+  const options: pg.ClientConfig = {
+    host: target.place.host,
+    port: target.place.port,
+    database: target.place.database,
+    user: credentials.username || target.username || '',
+    password: credentials.password.reveal(),
+    ssl: plain ? false : tlsOptions(target, credentials),
+    application_name: 'leasehold',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
+  }
+  const pool = (max: number, min: number): pg.Pool =>
+    watched(
+      new pg.Pool({
+        ...options,
+        max,
+        min,
+        idleTimeoutMillis: IDLE_MS,
+        maxLifetimeSeconds: target.maxConnectionLifetimeSeconds,
+        onConnect: async (client) => {
+          facts.set(client, await prepare(client))
+        },
+      }),
+      facts,
+    )
+  const issuing = Math.max(1, target.maxOpenConnections - ENDING_CONNECTIONS)
+  return {
+    issuing: pool(issuing, Math.min(issuing, target.maxIdleConnections)),
+    ending: pool(ENDING_CONNECTIONS, 1),
+    options,
+    facts,
+  }
+}
+
+/** A connection that dies while nobody uses it is an event without a caller, and would end the process. */
+function watched(pool: pg.Pool, facts: Map<Session, Facts>): pg.Pool {
+  pool.on('error', () => {})
+  pool.on('remove', (client) => facts.delete(client))
+  return pool
+}
+
+async function prepare(client: Session): Promise<Facts> {
+  // Between two queries of one piece of work there is no listener of the pool's.
+  client.on('error', () => {})
+  const results = (await client.query(PREPARE_SESSION)) as unknown as pg.QueryResult[]
+  const row = results.at(-1)?.rows[0]
+  if (row.is_standby) {
+    throw new EngineError(
+      'unreachable',
+      'the server is a read-only standby; connection_url must follow the primary',
+    )
+  }
+  return { version: row.version, isSuperuser: row.is_superuser, admin: row.admin, database: row.database }
+}
+
+/** DISCARD ALL undoes roles, settings, temporary tables and session locks, and with them our own settings. */
+async function scrub(client: Session): Promise<void> {
+  await client.query('DISCARD ALL')
+  await client.query(PREPARE_SESSION)
+}
+
+async function withOwnClient<T>(
+  withRetry: <A>(attempt: (pools: Pools) => Promise<A>) => Promise<A>,
+  database: string,
+  work: Work<T>,
+): Promise<T> {
+  const doing = `in database ${JSON.stringify(database)}`
+  const { client, facts } = await withRetry(async ({ options }) => {
+    const candidate = new pg.Client({ ...options, database })
+    try {
+      await candidate.connect()
+      return { client: candidate, facts: await prepare(candidate) }
+    } catch (error) {
+      void candidate.end().catch(() => {})
+      throw error
+    }
+  }).catch((error) => {
+    throw toEngineError(error, doing)
+  })
+  try {
+    return await work(client, facts)
+  } catch (error) {
+    throw toEngineError(error, doing)
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+async function endPools({ issuing, ending }: Pools): Promise<void> {
+  await Promise.allSettled([issuing.end(), ending.end()])
+}

@@ -1,0 +1,58 @@
+import type { Created, EngineError } from '../engine.ts'
+import type { Facts, Session } from './connections.ts'
+import { runIsolated } from './isolate.ts'
+import { beginCreate, createdAs, grantTexts, type Order, problemWith, validUntil } from './order.ts'
+import { identifier, literal, markComment, textArray } from './sql.ts'
+import type { Target } from './target.ts'
+
+/** Makes the accounts of one batch in one transaction, all by statements of ours. */
+export async function createShared(
+  session: Session,
+  facts: Facts,
+  target: Target,
+  orders: readonly Order[],
+): Promise<Map<Order, Created | EngineError>> {
+  const answers = new Map<Order, Created | EngineError>()
+  const { nowMs, groups } = await beginCreate(session, facts, orders)
+  const good = orders.filter((order) => {
+    const problem = problemWith(order, groups, facts)
+    if (problem) answers.set(order, problem)
+    return !problem
+  })
+  if (good.length === 0) {
+    await session.query('ROLLBACK')
+    return answers
+  }
+  const failures = new Map<Order, EngineError>()
+  const results = await runIsolated(
+    session,
+    good,
+    (batch) =>
+      [...batch.map((order) => createText(order, target, nowMs)), ...grantTexts(batch, facts)].join('; '),
+    failures,
+    `${oidsQuery(good)}; COMMIT`,
+  )
+  // The query also finds an account that was there before: only what did not fail is of our making.
+  const made = good.filter((order) => !failures.has(order))
+  return new Map([...answers, ...failures, ...readCreated(made, results.at(-2)?.rows ?? [])])
+}
+
+function createText(order: Order, target: Target, nowMs: number): string {
+  const { name, leaseId } = order.ticket.account
+  return (
+    `CREATE ROLE ${identifier(name)} LOGIN PASSWORD ${literal(order.verifier)} ` +
+    `VALID UNTIL ${literal(validUntil(order, target, nowMs))} ` +
+    `CONNECTION LIMIT ${order.plan.connectionLimit}; ${markComment(name, leaseId)}`
+  )
+}
+
+const oidsQuery = (orders: readonly Order[]): string =>
+  `SELECT oid::text, rolname FROM pg_roles WHERE rolname = ANY (${textArray(orders.map(({ ticket }) => ticket.account.name))})`
+
+function readCreated(orders: readonly Order[], rows: { oid: string; rolname: string }[]): [Order, Created][] {
+  const oids = new Map(rows.map(({ oid, rolname }) => [rolname, oid]))
+  return orders.flatMap((order) => {
+    const oid = oids.get(order.ticket.account.name)
+    return oid === undefined ? [] : [[order, createdAs(order, oid)]]
+  })
+}

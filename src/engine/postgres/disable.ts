@@ -1,0 +1,90 @@
+import type { Ending, EngineError, Evidence } from '../engine.ts'
+import type { Connections, Facts } from './connections.ts'
+import { many, runIsolated } from './isolate.ts'
+import { type Found, type FoundRow, foundQuery, isOneOf, matchFound } from './lookup.ts'
+import { identifier, identifiers } from './sql.ts'
+
+type Membership = { member: string; group: string; grantor: string | null }
+/** One account on the target, with the ending it belongs to. */
+type Item = { ending: Ending; found: Found }
+
+/**
+ * NOLOGIN first, in a transaction of its own, since it is what counts: a leased user can set itself a new password,
+ * so nothing less keeps it out. Then its memberships and attributes are taken, which open sessions feel at once.
+ */
+export async function disable(
+  connections: Connections,
+  endings: readonly Ending[],
+): Promise<Map<Ending, Evidence | EngineError>> {
+  return connections.use('ending', async (session, facts) => {
+    const results = await many(session, `BEGIN; ${foundQuery(endings)}; ${membershipsQuery(endings)}`)
+    const found = matchFound(endings, (results[1]?.rows ?? []) as FoundRow[])
+    const memberships = groupByMember((results[2]?.rows ?? []) as Membership[])
+    const items = endings.flatMap((ending) =>
+      (found.get(ending) ?? []).map((account) => ({ ending, found: account })),
+    )
+    const failures = new Map<Item, EngineError>()
+
+    const open = items.filter((item) => item.found.canLogin)
+    const lock = (batch: readonly Item[]): string =>
+      batch.map((item) => `ALTER ROLE ${identifier(item.found.name)} NOLOGIN`).join('; ')
+    await runIsolated(session, open, lock, failures, 'COMMIT; BEGIN')
+
+    const rich = items.filter((item) => item.found.toStrip.length > 0 || memberships.has(item.found.oid))
+    await runIsolated(session, rich, (batch) => stripText(batch, memberships, facts), failures)
+    return new Map(endings.map((ending) => [ending, outcome(ending, items, memberships, failures)]))
+  })
+}
+
+const membershipsQuery = (endings: readonly Ending[]): string => `
+  SELECT m.member::text, g.rolname AS "group", b.rolname AS grantor
+  FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid LEFT JOIN pg_roles b ON b.oid = m.grantor
+  WHERE m.member IN (SELECT oid FROM pg_roles WHERE ${isOneOf(endings)})`
+
+function groupByMember(rows: readonly Membership[]): Map<string, Membership[]> {
+  const byMember = new Map<string, Membership[]>()
+  for (const row of rows) byMember.set(row.member, [...(byMember.get(row.member) ?? []), row])
+  return byMember
+}
+
+/** From 16 on a membership is taken back in the name of whoever gave it, or it stays with no more than a warning. */
+function stripText(
+  batch: readonly Item[],
+  memberships: Map<string, Membership[]>,
+  { version }: Facts,
+): string {
+  const members = new Map<string, string[]>()
+  const texts: string[] = []
+  for (const { found } of batch) {
+    if (found.toStrip.length > 0)
+      texts.push(`ALTER ROLE ${identifier(found.name)} ${found.toStrip.join(' ')}`)
+    for (const { group, grantor } of memberships.get(found.oid) ?? []) {
+      const by = version >= 160_000 && grantor !== null ? ` GRANTED BY ${identifier(grantor)} CASCADE` : ''
+      const key = JSON.stringify([group, by])
+      members.set(key, [...(members.get(key) ?? []), found.name])
+    }
+  }
+  for (const [key, names] of [...members].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const [group, by] = JSON.parse(key) as [string, string]
+    texts.push(`REVOKE ${identifier(group)} FROM ${identifiers(names)}${by}`)
+  }
+  return texts.join('; ')
+}
+
+function outcome(
+  ending: Ending,
+  items: readonly Item[],
+  memberships: Map<string, Membership[]>,
+  failures: Map<Item, EngineError>,
+): Evidence | EngineError {
+  const mine = items.filter((item) => item.ending === ending)
+  const failure = mine.map((item) => failures.get(item)).find((problem) => problem !== undefined)
+  if (failure) return failure
+  if (mine.length === 0) return { account: 'absent' }
+  const groups = mine.flatMap(({ found }) => (memberships.get(found.oid) ?? []).map(({ group }) => group))
+  return {
+    account: 'login disabled',
+    was_disabled_before: mine.every(({ found }) => !found.canLogin),
+    memberships_revoked: [...new Set(groups)],
+  }
+}

@@ -1,0 +1,132 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { type Ending, EngineError, type Evidence } from '../engine.ts'
+import type { Connections, Facts, Session } from './connections.ts'
+import { type FoundRow, foundQuery, matchFound, namesOf, oidsOf } from './lookup.ts'
+import { becomeMember } from './membership.ts'
+import { preparedQuery, rollBackPrepared } from './prepared.ts'
+import { oidArray, textArray } from './sql.ts'
+
+type SessionRow = { pid: number; usesysid: string; usename: string | null; allowed: boolean }
+
+/** A session ends at its next check for interrupts; what has not by then is named, and tried again later. */
+const PATIENCE_MS = 5_000
+const FIRST_POLL_MS = 5
+const LONGEST_POLL_MS = 100
+
+/**
+ * Ends every session of the accounts and looks until none is left. Sessions are found by OID as well as by name: a
+ * role that somebody dropped leaves its sessions running without a name. Transactions they prepared are rolled
+ * back, since those outlive a session and hold what it had locked.
+ */
+export async function disconnect(
+  connections: Connections,
+  endings: readonly Ending[],
+): Promise<Map<Ending, Evidence | EngineError>> {
+  const ended = await connections.use('ending', (session, facts) => endSessions(session, facts, endings))
+  const prepared = await connections.use(
+    'ending',
+    async (session) => (await session.query(preparedQuery(endings))).rows,
+  )
+  const rolledBack = await rollBackPrepared(connections, endings, prepared)
+  return new Map(
+    endings.map((ending) => {
+      const problem = ended.left.get(ending) ?? rolledBack.problems.get(ending)
+      return [ending, problem ?? evidence(ending, ended.pids, rolledBack.counts)]
+    }),
+  )
+}
+
+const evidence = (
+  ending: Ending,
+  pids: Map<Ending, Set<number>>,
+  rolledBack: Map<Ending, number>,
+): Evidence => ({
+  sessions_ended: pids.get(ending)?.size ?? 0,
+  sessions_left: 0,
+  ...(rolledBack.has(ending) ? { prepared_transactions_rolled_back: rolledBack.get(ending) ?? 0 } : {}),
+})
+
+type Ended = { pids: Map<Ending, Set<number>>; left: Map<Ending, EngineError> }
+
+async function endSessions(session: Session, facts: Facts, endings: readonly Ending[]): Promise<Ended> {
+  const pids = new Map<Ending, Set<number>>()
+  const belongsTo = owners(endings)
+  const untilMs = performance.now() + PATIENCE_MS
+  for (let pause = FIRST_POLL_MS; ; pause = Math.min(LONGEST_POLL_MS, pause * 2)) {
+    let rows = await cutSessions(session, facts, endings)
+    if (rows.some(({ allowed }) => !allowed)) {
+      await joinThose(session, facts, endings, rows)
+      rows = await cutSessions(session, facts, endings)
+    }
+    for (const row of rows) {
+      const ending = belongsTo(row)
+      if (ending) pids.set(ending, (pids.get(ending) ?? new Set()).add(row.pid))
+    }
+    if (rows.length === 0) return { pids, left: new Map() }
+    if (rows.every(({ allowed }) => !allowed) || performance.now() > untilMs) {
+      return { pids, left: problems(rows, belongsTo, facts) }
+    }
+    await wait(pause)
+  }
+}
+
+const SIGNALS = `pg_has_role('pg_signal_backend', 'USAGE') OR pg_has_role(usesysid, 'USAGE')`
+
+/** Without its timeout argument: with one, the function waits in steps of 100 ms for one session after another. */
+async function cutSessions(
+  session: Session,
+  { isSuperuser }: Facts,
+  endings: readonly Ending[],
+): Promise<SessionRow[]> {
+  const result = await session.query(
+    `SELECT pid, usesysid::text, usename, allowed, CASE WHEN allowed THEN pg_terminate_backend(pid) END
+     FROM (SELECT pid, usesysid, usename, (${isSuperuser ? 'true' : SIGNALS}) AS allowed FROM pg_stat_activity
+           WHERE usesysid = ANY (${oidArray(oidsOf(endings))}) OR usename = ANY (${textArray(namesOf(endings))})
+           OFFSET 0) AS theirs`,
+  )
+  return result.rows as SessionRow[]
+}
+
+async function joinThose(
+  session: Session,
+  facts: Facts,
+  endings: readonly Ending[],
+  rows: readonly SessionRow[],
+): Promise<void> {
+  const found = matchFound(endings, (await session.query(foundQuery(endings))).rows as FoundRow[])
+  const oids = new Set(rows.map(({ usesysid }) => usesysid))
+  await becomeMember(
+    session,
+    facts,
+    [...found.values()].flat().filter(({ oid }) => oids.has(oid)),
+  )
+}
+
+function owners(
+  endings: readonly Ending[],
+): (row: { usesysid: string; usename: string | null }) => Ending | undefined {
+  const byName = new Map(endings.map((ending) => [ending.account.name, ending]))
+  const byOid = new Map(endings.map((ending) => [ending.account.targetRef, ending]))
+  return ({ usesysid, usename }) =>
+    byOid.get(usesysid) ?? (usename === null ? undefined : byName.get(usename))
+}
+
+function problems(
+  rows: readonly SessionRow[],
+  belongsTo: (row: SessionRow) => Ending | undefined,
+  { admin }: Facts,
+): Map<Ending, EngineError> {
+  const left = new Map<Ending, EngineError>()
+  for (const row of rows) {
+    const ending = belongsTo(row)
+    if (!ending) continue
+    const problem = row.allowed
+      ? new EngineError('blocked', `session ${row.pid} was told to end and has not yet`)
+      : new EngineError(
+          'denied',
+          `the admin account "${admin}" may not end session ${row.pid}; run: GRANT pg_signal_backend TO "${admin}"`,
+        )
+    left.set(ending, problem)
+  }
+  return left
+}

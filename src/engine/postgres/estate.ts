@@ -1,0 +1,186 @@
+import type { Ending, EngineError } from '../engine.ts'
+import type { Connections, Facts, Session } from './connections.ts'
+import { isStatementFault, toEngineError } from './errors.ts'
+import { many, runIsolated } from './isolate.ts'
+import type { Found } from './lookup.ts'
+import { becomeMember } from './membership.ts'
+import { useOwner } from './owner.ts'
+import { identifier, identifiers, literal, oidArray } from './sql.ts'
+
+/** One account on the target on its way out. `notes` becomes its evidence. */
+export type Leaver = {
+  ending: Ending
+  found: Found
+  owner: string
+  ownerIsOurs: boolean
+  notes: Record<string, string | number | boolean | readonly string[]>
+}
+
+/** Objects an account owns, or rights it was given, by the database they are in; null for what all databases share. */
+type Holding = { oid: string; database: string | null }
+
+/**
+ * Gives what the accounts own to their owner role and takes back what they were granted, in every database that
+ * holds any. Most accounts hold nothing, and then this is one query.
+ */
+export async function handOver(
+  connections: Connections,
+  leavers: readonly Leaver[],
+  failures: Map<Leaver, EngineError>,
+): Promise<void> {
+  const holdings = await connections.use('ending', (session) => findHoldings(session, leavers))
+  if (holdings.length === 0) return
+  const heirs = leavers.filter(({ found }) => holdings.some(({ oid }) => oid === found.oid))
+  await connections.use('ending', async (session, facts) => {
+    const refused = await becomeMember(
+      session,
+      facts,
+      heirs.map(({ found }) => found),
+    )
+    for (const leaver of heirs) {
+      const problem = refused.get(leaver.found)
+      if (problem) failures.set(leaver, problem)
+    }
+    for (const group of byOwner(heirs)) {
+      const problem = await useOwner(session, facts, group[0] as Leaver)
+      if (problem) for (const leaver of group) failures.set(leaver, problem)
+    }
+  })
+  const databases = new Set(holdings.map(({ database }) => database))
+  for (const database of databases) {
+    const there = heirs.filter(
+      (leaver) =>
+        !failures.has(leaver) &&
+        holdings.some((holding) => holding.oid === leaver.found.oid && holding.database === database),
+    )
+    if (there.length > 0) await settleDatabase(connections, database, there, failures)
+  }
+}
+
+async function findHoldings(session: Session, leavers: readonly Leaver[]): Promise<Holding[]> {
+  const { rows } = await session.query(
+    `SELECT DISTINCT s.refobjid::text AS oid, coalesce(d.datname, current_database()) AS database
+     FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
+     WHERE s.refclassid = 'pg_authid'::regclass AND (s.dbid = 0 OR d.oid IS NOT NULL)
+       AND s.refobjid = ANY (${oidArray(leavers.map(({ found }) => found.oid))})`,
+  )
+  return rows as Holding[]
+}
+
+const byOwner = (leavers: readonly Leaver[]): Leaver[][] => {
+  const groups = new Map<string, Leaver[]>()
+  for (const leaver of leavers) groups.set(leaver.owner, [...(groups.get(leaver.owner) ?? []), leaver])
+  return [...groups.values()]
+}
+
+async function settleDatabase(
+  connections: Connections,
+  database: string | null,
+  leavers: readonly Leaver[],
+  failures: Map<Leaver, EngineError>,
+): Promise<void> {
+  if (database === null) return
+  try {
+    await connections.elsewhere(database, async (session, facts) => {
+      await disarmFunctions(session, leavers, failures)
+      for (const group of byOwner(leavers)) {
+        await reassign(
+          session,
+          facts,
+          group.filter((leaver) => !failures.has(leaver)),
+          failures,
+        )
+      }
+    })
+    for (const leaver of leavers) {
+      leaver.notes.settled_databases = [...((leaver.notes.settled_databases as string[]) ?? []), database]
+      leaver.notes.owner = leaver.owner
+    }
+  } catch (error) {
+    // One database that does not answer holds up those who left something in it, and nobody else.
+    for (const leaver of leavers) failures.set(leaver, toEngineError(error))
+  }
+}
+
+/**
+ * SECURITY DEFINER functions work for whoever calls them with the rights of their owner, so they lose that first, in
+ * a transaction of its own: should handing over then fail, they are harmless.
+ */
+async function disarmFunctions(
+  session: Session,
+  leavers: readonly Leaver[],
+  failures: Map<Leaver, EngineError>,
+): Promise<void> {
+  const results = await many(
+    session,
+    `BEGIN; SELECT oid::regprocedure::text AS signature, proowner::text AS owner FROM pg_proc
+     WHERE prosecdef AND proowner = ANY (${oidArray(leavers.map(({ found }) => found.oid))})`,
+  )
+  const functions = (results[1]?.rows ?? []) as { signature: string; owner: string }[]
+  const theirs = (leaver: Leaver) => functions.filter(({ owner }) => owner === leaver.found.oid)
+  const armed = leavers.filter((leaver) => theirs(leaver).length > 0)
+  const text = (batch: readonly Leaver[]): string =>
+    batch
+      .flatMap(theirs)
+      .map(({ signature }) => `ALTER ROUTINE ${signature} SECURITY INVOKER`)
+      .join('; ')
+  await runIsolated(session, armed, text, failures)
+  for (const leaver of armed) {
+    leaver.notes.definer_functions_disarmed = theirs(leaver).map(({ signature }) => signature)
+  }
+}
+
+async function reassign(
+  session: Session,
+  facts: Facts,
+  leavers: readonly Leaver[],
+  failures: Map<Leaver, EngineError>,
+): Promise<void> {
+  const owner = leavers[0]?.owner
+  if (owner === undefined) return
+  await session.query('BEGIN')
+  const lent = await lendSchemas(session, facts, leavers, owner)
+  const text = (batch: readonly Leaver[]): string => {
+    const names = identifiers(batch.map(({ found }) => found.name))
+    return `REASSIGN OWNED BY ${names} TO ${identifier(owner)}; DROP OWNED BY ${names}`
+  }
+  const returned = lent.map(
+    (schema) => `REVOKE CREATE ON SCHEMA ${identifier(schema)} FROM ${identifier(owner)}`,
+  )
+  await runIsolated(session, leavers, text, failures, [...returned, 'COMMIT'].join('; '))
+}
+
+/**
+ * For anyone but a superuser, a function (unlike a table) may only go to a role that could create it in its schema.
+ * So the owner may, until the end of this transaction, where we can let it.
+ */
+async function lendSchemas(
+  session: Session,
+  { isSuperuser }: Facts,
+  leavers: readonly Leaver[],
+  owner: string,
+): Promise<string[]> {
+  if (isSuperuser) return []
+  const { rows } = await session.query(
+    `SELECT DISTINCT schema FROM pg_shdepend s, pg_identify_object(s.classid, s.objid, s.objsubid)
+     WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o'
+       AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND s.refobjid = ANY (${oidArray(leavers.map(({ found }) => found.oid))})
+       AND s.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass)
+       AND schema IS NOT NULL AND NOT has_schema_privilege(${literal(owner)}, schema, 'CREATE')`,
+  )
+  const lent: string[] = []
+  for (const { schema } of rows as { schema: string }[]) {
+    try {
+      await many(
+        session,
+        `SAVEPOINT lend; GRANT CREATE ON SCHEMA ${identifier(schema)} TO ${identifier(owner)}; RELEASE lend`,
+      )
+      lent.push(schema)
+    } catch (error) {
+      if (!isStatementFault(error)) throw error
+      await session.query('ROLLBACK TO lend')
+    }
+  }
+  return lent
+}

@@ -1,0 +1,109 @@
+import { failed, ok, type Result } from '../../lib/result.ts'
+import { EngineError, type Term } from '../engine.ts'
+import type { Connections, Facts, Session } from './connections.ts'
+import { toEngineError } from './errors.ts'
+import { many, runIsolated } from './isolate.ts'
+import { runOwnSql } from './own-sql.ts'
+import { type Plan, readPlan } from './role.ts'
+import { identifier, literal, textArray, timestamp } from './sql.ts'
+import type { Target } from './target.ts'
+
+type Renewal = { term: Term; plan: Plan }
+type Now = { nowMs: number; oids: ReadonlyMap<string, string> }
+
+/** Moves VALID UNTIL and nothing else: a login that was disabled stays disabled. */
+export async function extendAccounts(
+  connections: Connections,
+  target: Target,
+  terms: readonly Term[],
+): Promise<Result<void>[]> {
+  const problems = new Map<Term, EngineError>()
+  const renewals = terms.map((term) => ({ term, plan: readPlan(term.role, target) }))
+  const shared = renewals.filter(({ plan }) => plan.renewal.length === 0)
+  const own = renewals.filter(({ plan }) => plan.renewal.length > 0)
+  const settle = async (batch: Renewal[], run: () => Promise<void>): Promise<void> => {
+    if (batch.length === 0) return
+    await run().catch((error) => {
+      for (const { term } of batch) problems.set(term, toEngineError(error))
+    })
+  }
+  await Promise.all([
+    settle(shared, () =>
+      connections.use('issuing', (session) => extendShared(session, target, shared, problems)),
+    ),
+    ...own.map((renewal) => settle([renewal], () => extendWithOwnSql(connections, target, renewal))),
+  ])
+  return terms.map((term) => {
+    const problem = problems.get(term)
+    return problem ? failed(problem) : ok(undefined)
+  })
+}
+
+async function begin(session: Session, renewals: readonly Renewal[]): Promise<Now> {
+  const names = renewals.map(({ term }) => term.account.name)
+  const results = await many(
+    session,
+    `BEGIN; SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms;
+     SELECT rolname, oid::text FROM pg_roles WHERE rolname = ANY (${textArray(names)})`,
+  )
+  const roles = (results[2]?.rows ?? []) as { rolname: string; oid: string }[]
+  return { nowMs: results[1]?.rows[0].now_ms, oids: new Map(roles.map(({ rolname, oid }) => [rolname, oid])) }
+}
+
+function absence({ term: { account } }: Renewal, { oids }: Now): EngineError | undefined {
+  const oid = oids.get(account.name)
+  if (oid === undefined)
+    return new EngineError('failed', `the account "${account.name}" is gone from the target`)
+  if (account.targetRef !== null && account.targetRef !== oid) {
+    return new EngineError('failed', `the account "${account.name}" was replaced by another of that name`)
+  }
+  return undefined
+}
+
+const newExpiry = ({ term }: Renewal, target: Target, nowMs: number): string =>
+  timestamp(nowMs + term.lifetimeMs + target.expiryMarginMs)
+
+const extendText = (renewal: Renewal, target: Target, nowMs: number): string =>
+  `ALTER ROLE ${identifier(renewal.term.account.name)} VALID UNTIL ${literal(newExpiry(renewal, target, nowMs))}`
+
+async function extendShared(
+  session: Session,
+  target: Target,
+  renewals: readonly Renewal[],
+  problems: Map<Term, EngineError>,
+): Promise<void> {
+  const now = await begin(session, renewals)
+  const present = renewals.filter((renewal) => {
+    const problem = absence(renewal, now)
+    if (problem) problems.set(renewal.term, problem)
+    return !problem
+  })
+  if (present.length === 0) {
+    await session.query('ROLLBACK')
+    return
+  }
+  const failures = new Map<Renewal, EngineError>()
+  const text = (batch: readonly Renewal[]): string =>
+    batch.map((renewal) => extendText(renewal, target, now.nowMs)).join('; ')
+  await runIsolated(session, present, text, failures)
+  for (const [{ term }, problem] of failures) problems.set(term, problem)
+}
+
+async function extendWithOwnSql(connections: Connections, target: Target, renewal: Renewal): Promise<void> {
+  const problem = await connections.useForOwnSql('issuing', async (session: Session, facts: Facts) => {
+    const now = await begin(session, [renewal])
+    try {
+      const gone = absence(renewal, now)
+      if (gone) throw gone
+      const expiration = newExpiry(renewal, target, now.nowMs)
+      const { name } = renewal.term.account
+      await runOwnSql(session, facts, renewal.plan.renewal, { name, expiration })
+      await many(session, `${extendText(renewal, target, now.nowMs)}; COMMIT`)
+      return undefined
+    } catch (error) {
+      await session.query('ROLLBACK')
+      return toEngineError(error, 'renew_statements')
+    }
+  })
+  if (problem) throw problem
+}

@@ -1,0 +1,28 @@
+import type { EngineError } from '../engine.ts'
+import type { Facts, Session } from './connections.ts'
+import { runIsolated } from './isolate.ts'
+import type { Found } from './lookup.ts'
+import { identifier, identifiers } from './sql.ts'
+
+/**
+ * Makes us a member of accounts of ours: an admin that is no superuser may end a session or hand over a table only
+ * with the rights of the account. From 16 on, having made it gives no such rights, only the right to take them.
+ * Not done when accounts are made, since every membership slows the admin down.
+ */
+export async function becomeMember(
+  session: Session,
+  { isSuperuser, version, admin }: Facts,
+  accounts: readonly Found[],
+): Promise<Map<Found, EngineError>> {
+  const failures = new Map<Found, EngineError>()
+  if (isSuperuser || accounts.length === 0) return failures
+  const options = version >= 160_000 ? ' WITH INHERIT TRUE, SET TRUE' : ''
+  await session.query('BEGIN')
+  await runIsolated(
+    session,
+    accounts,
+    (batch) => `GRANT ${identifiers(batch.map(({ name }) => name))} TO ${identifier(admin)}${options}`,
+    failures,
+  )
+  return failures
+}

@@ -1,0 +1,23 @@
+import { EngineError } from '../engine.ts'
+import type { Facts, Session } from './connections.ts'
+import { many } from './isolate.ts'
+import { render, type SlotValues, type Statement } from './statements.ts'
+
+/** Runs statements we did not write, under the search path they were written for, and checks who we are after. */
+export async function runOwnSql(
+  session: Session,
+  { admin }: Facts,
+  statements: readonly Statement[],
+  values: SlotValues,
+): Promise<void> {
+  await session.query('SET LOCAL search_path TO DEFAULT')
+  for (const statement of statements) await session.query(render(statement, values))
+  const results = await many(
+    session,
+    'SET LOCAL search_path = pg_catalog; SELECT current_user AS effective, session_user AS login',
+  )
+  const who = results.at(-1)?.rows[0]
+  if (who.effective !== admin || who.login !== admin) {
+    throw new EngineError('failed', 'they changed the role of our session')
+  }
+}

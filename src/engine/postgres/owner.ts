@@ -1,0 +1,67 @@
+import { EngineError } from '../engine.ts'
+import type { Facts, Session } from './connections.ts'
+import { isServerError, isStatementFault, toEngineError } from './errors.ts'
+import { identifier, literal } from './sql.ts'
+
+type OwnerRow = { reaches_admin: boolean; usable: boolean }
+
+const DUPLICATE_OBJECT = '42710'
+
+/**
+ * Gets the role ready that is to own what accounts leave behind. The default one is made when it is missing, with no
+ * rights at all. A role with the rights of our admin account is refused: what is left behind would gain them.
+ */
+export async function useOwner(
+  session: Session,
+  facts: Facts,
+  { owner, ownerIsOurs }: { owner: string; ownerIsOurs: boolean },
+): Promise<EngineError | undefined> {
+  try {
+    let row = await findOwner(session, facts, owner)
+    if (!row && ownerIsOurs) {
+      await makeOwner(session, owner)
+      row = await findOwner(session, facts, owner)
+    }
+    if (!row) return new EngineError('blocked', `the owner role "${owner}" is not on the target`)
+    if (row.reaches_admin) {
+      return new EngineError(
+        'blocked',
+        `the owner role "${owner}" has the rights of the admin account; name another`,
+      )
+    }
+    if (!row.usable) await joinOwner(session, facts, owner)
+    return undefined
+  } catch (error) {
+    if (!isStatementFault(error)) throw error
+    return toEngineError(error, `using the owner role "${owner}"`)
+  }
+}
+
+async function findOwner(
+  session: Session,
+  { isSuperuser, version }: Facts,
+  owner: string,
+): Promise<OwnerRow | undefined> {
+  const usable =
+    version >= 160_000 ? "pg_has_role(oid, 'USAGE') AND pg_has_role(oid, 'SET')" : "pg_has_role(oid, 'USAGE')"
+  const { rows } = await session.query(
+    `SELECT pg_has_role(oid, (SELECT oid FROM pg_roles WHERE rolname = current_user), 'MEMBER') AS reaches_admin,
+            ${isSuperuser ? 'true' : usable} AS usable
+     FROM pg_roles WHERE rolname = ${literal(owner)}`,
+  )
+  return rows[0] as OwnerRow | undefined
+}
+
+async function makeOwner(session: Session, owner: string): Promise<void> {
+  try {
+    await session.query(`CREATE ROLE ${identifier(owner)} NOLOGIN`)
+  } catch (error) {
+    // Another worker may have been faster.
+    if (!isServerError(error) || error.code !== DUPLICATE_OBJECT) throw error
+  }
+}
+
+async function joinOwner(session: Session, { version, admin }: Facts, owner: string): Promise<void> {
+  const options = version >= 160_000 ? ' WITH INHERIT TRUE, SET TRUE' : ''
+  await session.query(`GRANT ${identifier(owner)} TO ${identifier(admin)}${options}`)
+}

@@ -1,0 +1,53 @@
+import { type Ending, EngineError } from '../engine.ts'
+import type { Connections, Facts, Session } from './connections.ts'
+import { toEngineError } from './errors.ts'
+import { isOneOf, oidsOf } from './lookup.ts'
+import { identifier, literal, oidArray } from './sql.ts'
+
+type PreparedRow = { gid: string; database: string; owner_oid: string; owner: string | null }
+
+/** Transactions that accounts left prepared, by the owner's OID since a dropped role has no name. */
+export const preparedQuery = (endings: readonly Ending[]): string => `
+  SELECT p.gid, d.datname AS database, p.ownerid::text AS owner_oid, r.rolname AS owner
+  FROM pg_prepared_xact() AS p JOIN pg_database d ON d.oid = p.dbid LEFT JOIN pg_roles r ON r.oid = p.ownerid
+  WHERE p.ownerid = ANY (${oidArray(oidsOf(endings))})
+     OR p.ownerid IN (SELECT oid FROM pg_roles WHERE ${isOneOf(endings)})`
+
+type RolledBack = { counts: Map<Ending, number>; problems: Map<Ending, EngineError> }
+
+export async function rollBackPrepared(
+  connections: Connections,
+  endings: readonly Ending[],
+  rows: readonly PreparedRow[],
+): Promise<RolledBack> {
+  const counts = new Map<Ending, number>()
+  const problems = new Map<Ending, EngineError>()
+  for (const row of rows) {
+    const ending = endings.find(
+      ({ account }) => account.targetRef === row.owner_oid || account.name === row.owner,
+    )
+    if (!ending) continue
+    try {
+      await connections.elsewhere(row.database, (session, facts) => rollBack(session, facts, row))
+      counts.set(ending, (counts.get(ending) ?? 0) + 1)
+    } catch (error) {
+      problems.set(ending, toEngineError(error, 'rolling back a prepared transaction'))
+    }
+  }
+  return { counts, problems }
+}
+
+/** Only its owner and superusers may; the statement cannot run in a transaction. */
+async function rollBack(
+  session: Session,
+  { isSuperuser, version, admin }: Facts,
+  row: PreparedRow,
+): Promise<void> {
+  if (!isSuperuser) {
+    if (row.owner === null) throw new EngineError('denied', `only a superuser can roll back "${row.gid}" now`)
+    const options = version >= 160_000 ? ' WITH INHERIT TRUE, SET TRUE' : ''
+    await session.query(`GRANT ${identifier(row.owner)} TO ${identifier(admin)}${options}`)
+    await session.query(`SET ROLE ${identifier(row.owner)}`)
+  }
+  await session.query(`ROLLBACK PREPARED ${literal(row.gid)}`)
+}

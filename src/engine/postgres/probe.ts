@@ -1,0 +1,135 @@
+import { newId } from '../../lib/ids.ts'
+import type { Capabilities } from '../engine.ts'
+import type { Connections, Facts, Session } from './connections.ts'
+import { isStatementFault, toEngineError } from './errors.ts'
+import { many } from './isolate.ts'
+import { identifier, literal } from './sql.ts'
+import { DEFAULT_OWNER, type Target } from './target.ts'
+
+const OLDEST_VERSION = 130_000
+const SKEW_WARNING_MS = 2_000
+
+type Rights = {
+  server_version: string
+  creates_roles: boolean
+  inherits: boolean
+  signals: boolean
+  reserved: boolean
+}
+
+/** What the admin account may do, tried for real where a trial can be rolled back. */
+export async function probeTarget(connections: Connections, target: Target): Promise<Capabilities> {
+  return connections.use('ending', async (session, facts) => {
+    const clockSkewMs = await measureSkew(session)
+    const rights = await readRights(session)
+    const owner = await readOwner(session, target)
+    const missing = [...missingRights(facts, rights), ...ownerProblems(target, owner)]
+    if (missing.length === 0) missing.push(...(await tryToCreate(session)))
+    return {
+      serverVersion: rights.server_version,
+      clockSkewMs,
+      revocability: 'immediate',
+      missing,
+      warnings: warningsFor(facts, rights, clockSkewMs, owner),
+    }
+  })
+}
+
+async function measureSkew(session: Session): Promise<number> {
+  const beforeMs = Date.now()
+  const { rows } = await session.query(
+    'SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms',
+  )
+  const afterMs = Date.now()
+  return Math.round(rows[0].now_ms - (beforeMs + afterMs) / 2)
+}
+
+async function readRights(session: Session): Promise<Rights> {
+  const { rows } = await session.query(
+    `SELECT current_setting('server_version') AS server_version, rolcreaterole AS creates_roles,
+            rolinherit AS inherits, pg_has_role('pg_signal_backend', 'USAGE') AS signals,
+            current_setting('reserved_connections', true)::int > 0
+              AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections' AND pg_has_role(r.oid, 'USAGE'))
+              AS reserved
+     FROM pg_roles WHERE rolname = current_user`,
+  )
+  return rows[0] as Rights
+}
+
+type OwnerRights = { reaches_admin: boolean; can_login: boolean } | undefined
+
+async function readOwner(session: Session, { owner }: Target): Promise<OwnerRights> {
+  const { rows } = await session.query(
+    `SELECT pg_has_role(oid, (SELECT oid FROM pg_roles WHERE rolname = current_user), 'MEMBER') AS reaches_admin,
+            rolcanlogin AS can_login
+     FROM pg_roles WHERE rolname = ${literal(owner)}`,
+  )
+  return rows[0] as OwnerRights
+}
+
+function missingRights({ version, isSuperuser, admin }: Facts, rights: Rights): string[] {
+  const missing: string[] = []
+  if (version < OLDEST_VERSION) missing.push('PostgreSQL 13 or newer')
+  if (isSuperuser) return missing
+  if (!rights.creates_roles) missing.push(`CREATEROLE (run: ALTER ROLE "${admin}" CREATEROLE)`)
+  if (version < 160_000 && !rights.inherits && !rights.signals) {
+    missing.push(`ending sessions (run: ALTER ROLE "${admin}" INHERIT)`)
+  }
+  return missing
+}
+
+function ownerProblems({ owner }: Target, rights: OwnerRights): string[] {
+  if (rights?.reaches_admin) return [`an owner without the rights of the admin account, which "${owner}" has`]
+  return rights || owner === DEFAULT_OWNER
+    ? []
+    : [`the owner role "${owner}" (run: CREATE ROLE "${owner}" NOLOGIN)`]
+}
+
+/** Makes an account, changes it and drops it, and takes all of it back. */
+async function tryToCreate(session: Session): Promise<string[]> {
+  const name = identifier(`v_probe_${newId()}`)
+  try {
+    await many(
+      session,
+      `BEGIN; CREATE ROLE ${name} NOLOGIN VALID UNTIL 'now'; COMMENT ON ROLE ${name} IS 'leasehold probe';
+       ALTER ROLE ${name} NOLOGIN VALID UNTIL 'now'; DROP ROLE ${name}`,
+    )
+    return []
+  } catch (error) {
+    if (!isStatementFault(error)) throw error
+    return [`making and dropping roles: ${toEngineError(error).message}`]
+  } finally {
+    await session.query('ROLLBACK')
+  }
+}
+
+function warningsFor(
+  { version, isSuperuser, admin }: Facts,
+  rights: Rights,
+  skewMs: number,
+  owner: OwnerRights,
+): string[] {
+  const warnings: string[] = []
+  if (Math.abs(skewMs) > SKEW_WARNING_MS) {
+    warnings.push(
+      `the target's clock is ${Math.round(skewMs / 100) / 10} s from ours; expiries it enforces itself follow its own clock`,
+    )
+  }
+  if (owner?.can_login) warnings.push('the owner role can log in; it should be NOLOGIN')
+  if (isSuperuser) return warnings
+  if (!rights.signals) {
+    warnings.push(
+      `"${admin}" is not in pg_signal_backend: sessions of an account that somebody dropped by hand cannot be ended (run: GRANT pg_signal_backend TO "${admin}")`,
+    )
+  }
+  if (version < 160_000) {
+    warnings.push(
+      `before PostgreSQL 16 CREATEROLE is nearly a superuser: whoever gets the password of "${admin}" can join any role that is not one`,
+    )
+  } else if (!rights.reserved) {
+    warnings.push(
+      `"${admin}" has no reserved connection: when clients use up all slots, a new worker cannot connect to end leases (set reserved_connections and run: GRANT pg_use_reserved_connections TO "${admin}")`,
+    )
+  }
+  return warnings
+}

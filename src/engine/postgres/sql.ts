@@ -1,0 +1,42 @@
+import { createHash } from 'node:crypto'
+import { escapeIdentifier, escapeLiteral } from 'pg'
+
+/** Small pieces of SQL text. Everything goes in one simple message, where parameters cannot travel. */
+
+export const identifier = escapeIdentifier
+export const literal = escapeLiteral
+
+export const identifiers = (names: Iterable<string>): string => [...names].map(identifier).join(', ')
+
+export const textArray = (values: Iterable<string>): string =>
+  `ARRAY[${[...values].map(literal).join(', ')}]::text[]`
+
+/** OIDs come from the ledger or the target; anything that is not one is left out rather than sent. */
+export const oidArray = (values: Iterable<string>): string =>
+  `ARRAY[${[...values].filter((value) => /^\d{1,10}$/.test(value)).join(', ')}]::oid[]`
+
+/** The key of the advisory lock on an account's name, which making and proving absence both take. */
+export const lockKey = (name: string): bigint =>
+  createHash('sha256').update(`leasehold ${name}`).digest().readBigInt64BE()
+
+export const lockKeys = (names: Iterable<string>): string => {
+  // In one order everywhere, so that two batches cannot wait for each other.
+  const keys = [...names].map(lockKey).sort((a, b) => (a < b ? -1 : 1))
+  return `ARRAY[${keys.map((key) => `'${key}'`).join(', ')}]::bigint[]`
+}
+
+const MARK = 'leasehold lease '
+
+export const markComment = (name: string, leaseId: string): string =>
+  `COMMENT ON ROLE ${identifier(name)} IS ${literal(MARK + leaseId)}`
+
+export const leaseIdInMark = (comment: string | null): string | undefined =>
+  comment?.startsWith(MARK) ? comment.slice(MARK.length) : undefined
+
+export const MARK_PATTERN = literal(`${MARK}%`)
+
+/** An instant as PostgreSQL reads it in any time zone, to the second, in the dialect's layout. */
+export const timestamp = (atMs: number): string => {
+  const text = new Date(Math.ceil(atMs / 1_000) * 1_000).toISOString()
+  return `${text.slice(0, 10)} ${text.slice(11, 19)}+0000`
+}

@@ -1,0 +1,258 @@
+import type { Enrolment, Target } from '../lease/enrolment.ts'
+import type { Issue, Issued } from '../lease/issue.ts'
+import type { Mount } from '../lease/mounts.ts'
+import type { Role, Roles } from '../lease/roles.ts'
+import { type Sensitive, sensitive } from '../lib/sensitive.ts'
+import type { Reply } from './envelope.ts'
+import {
+  bool,
+  commaList,
+  type Decoded,
+  defaulted,
+  duration,
+  int,
+  keyValues,
+  map,
+  stringList,
+  text,
+} from './fields.ts'
+import { shownTerms } from './lease-answers.ts'
+import { type Answer, handle, type Route } from './route.ts'
+
+/** The database secrets engine's endpoints, relative to the mount. */
+export function databaseRoutes(parts: {
+  enrolment: Enrolment
+  roles: Roles
+  issue: Issue
+  /** Ends a lease whose answer did not arrive. */
+  undelivered: (leaseId: string) => Promise<void>
+}): Route[] {
+  const { enrolment, roles, issue } = parts
+  return [
+    {
+      path: 'config',
+      on: {
+        list: handle({}, async ({ mount }) => keys((await enrolment.list(mount.id)).map(({ name }) => name))),
+      },
+    },
+    {
+      path: 'config/:name',
+      on: {
+        read: handle({}, async ({ mount, capture }) =>
+          shownTarget(await enrolment.find(mount.id, capture('name'))),
+        ),
+        update: handle(CONFIG_FIELDS, async ({ mount, capture, fields }) =>
+          withWarnings(await enrolment.write(mount.id, capture('name'), targetWrite(fields))),
+        ),
+        delete: handle({ force: defaulted(bool, false) }, async ({ mount, capture, fields }) => {
+          await enrolment.remove(mount.id, capture('name'), fields.force)
+          return undefined
+        }),
+      },
+    },
+    {
+      path: 'reset/:name',
+      on: {
+        update: handle({}, async ({ mount, capture }) => {
+          await enrolment.reset(mount.id, capture('name'))
+          return undefined
+        }),
+      },
+    },
+    { path: 'roles', on: { list: handle({}, async ({ mount }) => keys(await roles.names(mount.id))) } },
+    {
+      path: 'roles/:name',
+      on: {
+        read: handle({}, async ({ mount, capture }) =>
+          shownRole(await roles.find(mount.id, capture('name'))),
+        ),
+        update: handle(ROLE_FIELDS, async ({ mount, capture, fields }) =>
+          withWarnings(await roles.write(mount.id, capture('name'), roleWrite(fields))),
+        ),
+        delete: handle({}, async ({ mount, capture }) => {
+          await roles.remove(mount.id, capture('name'))
+          return undefined
+        }),
+      },
+    },
+    {
+      path: 'creds/:name',
+      on: {
+        read: handle({}, async (call) => {
+          const issued = await issue({
+            principal: call.principal,
+            mount: call.mount as Mount,
+            path: call.path,
+            roleName: call.capture('name'),
+          })
+          call.onUndelivered(() => parts.undelivered(issued.leaseId))
+          return leased(issued)
+        }),
+      },
+    },
+  ]
+}
+
+/** Fields of a connection that are no spec of the engine's. */
+const CONFIG_OWN = {
+  plugin_name: text,
+  plugin_version: text,
+  verify_connection: defaulted(bool, true),
+  allowed_roles: commaList,
+  password: text,
+  tls_private_key: text,
+}
+
+const CONFIG_SPEC = {
+  connection_url: text,
+  username: text,
+  username_template: text,
+  max_open_connections: int,
+  max_idle_connections: int,
+  max_connection_lifetime: duration,
+  disable_escaping: bool,
+  password_authentication: text,
+  root_rotation_statements: stringList,
+  password_policy: text,
+  scram_iterations: int,
+  connection_limit: int,
+  expiry_margin: duration,
+  owner: text,
+  environment: text,
+  labels: keyValues,
+  stuck_freeze: int,
+  sslmode: text,
+  tls_ca: text,
+  tls_certificate: text,
+}
+
+const CONFIG_FIELDS = { ...CONFIG_OWN, ...CONFIG_SPEC }
+
+/** Where the dialect nests a field in `connection_details`. */
+const CONNECTION_DETAILS = [
+  'connection_url',
+  'username',
+  'username_template',
+  'max_open_connections',
+  'max_idle_connections',
+  'max_connection_lifetime',
+  'disable_escaping',
+  'password_authentication',
+  'sslmode',
+  'tls_ca',
+  'tls_certificate',
+]
+
+const ROLE_OWN = { db_name: text, default_ttl: duration, max_ttl: duration }
+
+const ROLE_SPEC = {
+  creation_statements: stringList,
+  revocation_statements: stringList,
+  rollback_statements: stringList,
+  renew_statements: stringList,
+  credential_type: text,
+  credential_config: map,
+  member_of: commaList,
+  owner: text,
+  scram_iterations: int,
+  connection_limit: int,
+  condition: text,
+  labels: keyValues,
+  environment: text,
+  lease_outlives_token: bool,
+  recheck_on_renew: bool,
+}
+
+const ROLE_FIELDS = { ...ROLE_OWN, ...ROLE_SPEC }
+
+/** The fields that were sent, of those in the table. */
+const sentOf = (table: object, fields: object): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(table, name)))
+
+const secretOf = (value: string | undefined): Sensitive | undefined =>
+  value === undefined ? undefined : sensitive(value)
+
+const targetWrite = (fields: Decoded<typeof CONFIG_FIELDS>) => ({
+  plugin: fields.plugin_name,
+  verify: fields.verify_connection,
+  allowedRoles: fields.allowed_roles,
+  password: secretOf(fields.password),
+  tlsPrivateKey: secretOf(fields.tls_private_key),
+  fields: sentOf(CONFIG_SPEC, fields),
+})
+
+const roleWrite = (fields: Decoded<typeof ROLE_FIELDS>) => ({
+  dbName: fields.db_name,
+  defaultTtlSeconds: fields.default_ttl,
+  maxTtlSeconds: fields.max_ttl,
+  fields: sentOf(ROLE_SPEC, fields),
+})
+
+const keys = (names: string[]): Answer => ({ data: { keys: names } })
+
+const withWarnings = (warnings: string[]): Answer => (warnings.length > 0 ? { warnings } : undefined)
+
+function shownTarget(target: Target | undefined): Answer {
+  if (!target) return undefined
+  const entries = Object.entries(target.spec)
+  const { root_rotation_statements: rotation = [], ...own } = Object.fromEntries(
+    entries.filter(([name]) => !CONNECTION_DETAILS.includes(name)),
+  )
+  return {
+    data: {
+      plugin_name: target.plugin,
+      plugin_version: '',
+      connection_details: Object.fromEntries(entries.filter(([name]) => CONNECTION_DETAILS.includes(name))),
+      allowed_roles: target.allowedRoles,
+      root_credentials_rotate_statements: rotation,
+      password_policy: '',
+      ...own,
+      verify_connection: target.verified,
+      ...shownCapabilities(target.capabilities),
+    },
+  }
+}
+
+/** What enrolment found out about the server; nothing when it was told not to look. */
+function shownCapabilities(capabilities: Target['capabilities']): Record<string, unknown> {
+  if (!capabilities) return {}
+  return {
+    server_version: capabilities.serverVersion,
+    clock_skew_ms: capabilities.clockSkewMs,
+    revocability: capabilities.revocability,
+    enrolment_warnings: capabilities.warnings,
+  }
+}
+
+function shownRole(role: Role | undefined): Answer {
+  if (!role) return undefined
+  return {
+    data: {
+      db_name: role.targetName,
+      creation_statements: [],
+      revocation_statements: [],
+      rollback_statements: [],
+      renew_statements: [],
+      credential_type: 'password',
+      credential_config: null,
+      ...role.spec,
+      default_ttl: role.defaultTtlSeconds,
+      max_ttl: role.maxTtlSeconds,
+      version: role.version,
+    },
+  }
+}
+
+function leased({ leaseId, terms, secret, warnings }: Issued): Reply {
+  return {
+    lease: { id: leaseId, renewable: true, durationSeconds: terms.ttlSeconds },
+    data: Object.fromEntries(
+      Object.entries(secret).map(([name, value]) => [
+        name,
+        typeof value === 'string' ? value : value.reveal(),
+      ]),
+    ),
+    warnings,
+    leasehold: shownTerms(terms),
+  }
+}

@@ -1,0 +1,50 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { parseDuration } from '../lib/duration.ts'
+import { BrokerError } from '../lib/errors.ts'
+
+const refuse = (text: string) => new BrokerError('invalid_request', text)
+
+const header = (req: IncomingMessage, name: string): string | undefined => {
+  const value = req.headers[name]
+  return Array.isArray(value) ? value.join(', ') : value
+}
+
+/** Wrapping is not there yet, and to ignore the header would hand out in the clear what was to be wrapped. */
+export function refuseWrapping(req: IncomingMessage): void {
+  const asked = header(req, 'x-vault-wrap-ttl')
+  if (asked === undefined) return
+  const seconds = parseDuration(asked)
+  if (seconds === undefined) throw refuse('error parsing X-Vault-Wrap-TTL header: not a duration')
+  if (seconds > 0) throw refuse('response wrapping is not supported: send no X-Vault-Wrap-TTL header')
+}
+
+/** There is one namespace, the root. Another one is refused, not ignored: its caller would act on the wrong one. */
+export function checkNamespace(req: IncomingMessage, res: ServerResponse): void {
+  const asked = header(req, 'x-vault-namespace')
+  if (asked === undefined) return
+  const name = asked.replace(/^\/+|\/+$/g, '')
+  if (name !== '' && name !== 'root') throw new BrokerError('not_found', 'namespace not found')
+  res.setHeader('X-Vault-Namespace', asked)
+}
+
+/** The client token: `X-Vault-Token` wins over `Authorization: Bearer`, whose prefix is case-sensitive. */
+export function readToken(req: IncomingMessage): string | undefined {
+  const token = header(req, 'x-vault-token')?.trim()
+  if (token) return token
+  const authorization = req.headers.authorization
+  if (!authorization?.startsWith('Bearer ')) return undefined
+  return authorization.slice('Bearer '.length).trim() || undefined
+}
+
+export function readIdempotencyKey(req: IncomingMessage): string | undefined {
+  const key = header(req, 'leasehold-idempotency-key')
+  if (key === undefined) return undefined
+  if (!/^[\x20-\x7e]{1,128}$/.test(key)) {
+    throw refuse('Leasehold-Idempotency-Key must be 1 to 128 printable characters')
+  }
+  return key
+}
+
+/** The caller's address; an IPv4 one in plain form. Forwarding headers are not believed. */
+export const sourceOf = (req: IncomingMessage): string =>
+  (req.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '')

@@ -1,0 +1,31 @@
+import type { Principal } from '../policy/principal.ts'
+
+export type { Principal }
+
+/** What may be asked of a path. POST and PUT are one operation, as in the dialect. */
+export const OPERATIONS = ['read', 'list', 'update', 'patch', 'delete'] as const
+export type Operation = (typeof OPERATIONS)[number]
+
+/** Where an engine or an auth method answers. `path` ends with a slash; auth mounts begin with `auth/`. */
+export type Mount = {
+  id: string
+  path: string
+  type: string
+  description: string
+  config: Readonly<Record<string, unknown>>
+  options: Readonly<Record<string, unknown>> | null
+}
+
+/** Request fields as they came: JSON values from a body, strings and lists of strings from a query or a form. */
+export type Parameters = Readonly<Record<string, unknown>>
+
+/** The question put to policy. `path` is decoded, without `/v1/`, and ends in a slash only for `list`. */
+export type Ask = {
+  principal: Principal
+  operation: Operation
+  path: string
+  sudo: boolean
+  parameters: Parameters
+  /** The address the request came from. */
+  source: string
+}

@@ -1,0 +1,155 @@
+import { mountTtls } from '../lease/mount-ttls.ts'
+import type { Mount, Mounts } from '../lease/mounts.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
+import { type Decoded, decode, duration, keyValues, map, text } from './fields.ts'
+import type { Principal } from './ports.ts'
+import { type Answer, handle, handleOpen, type Route } from './route.ts'
+
+/** `sys/mounts`, `sys/auth` and the preflight that clients make before they read, relative to `sys/`. */
+export function sysMountRoutes(mounts: Mounts): Route[] {
+  return [
+    ...familyRoutes(mounts, { family: 'mounts', prefix: '' }),
+    ...familyRoutes(mounts, { family: 'auth', prefix: 'auth/' }),
+    {
+      path: 'internal/ui/mounts',
+      on: { read: handleOpen({}, () => preflightAll(mounts), { readToken: true }) },
+    },
+    {
+      path: 'internal/ui/mounts/:path*',
+      on: {
+        read: handleOpen({}, ({ capture, principal }) => preflight(mounts, capture('path'), principal), {
+          readToken: true,
+        }),
+      },
+    },
+  ]
+}
+
+/** `sys/mounts` and `sys/auth` are the same endpoints over two halves of the mount table. */
+type Family = { family: 'mounts' | 'auth'; prefix: '' | 'auth/' }
+
+const ENABLE_FIELDS = { type: text, description: text, config: map, options: keyValues }
+
+const TUNE_FIELDS = {
+  description: text,
+  default_lease_ttl: duration,
+  max_lease_ttl: duration,
+  options: keyValues,
+}
+
+const CONFIG_FIELDS = { default_lease_ttl: duration, max_lease_ttl: duration }
+
+function familyRoutes(mounts: Mounts, { family, prefix }: Family): Route[] {
+  const at = (path: string) => `${prefix}${path.replace(/\/+$/, '')}/`
+  const existing = async (path: string): Promise<Mount> => {
+    const mount = await mounts.find(at(path))
+    if (mount) return mount
+    const kind = family === 'auth' ? 'auth' : 'secret'
+    throw new BrokerError('invalid_request', `No ${kind} engine mount at ${path.replace(/\/*$/, '/')}`)
+  }
+
+  return [
+    { path: family, on: { read: handle({}, () => listed(mounts, prefix)) } },
+    {
+      path: `${family}/:path*/tune`,
+      on: {
+        read: handle({}, async ({ capture }) => ({ data: shownConfig(await existing(capture('path'))) })),
+        update: handle(TUNE_FIELDS, async ({ capture, fields }) => {
+          await mounts.tune((await existing(capture('path'))).path, mountChange(fields, fields))
+          return undefined
+        }),
+      },
+    },
+    {
+      path: `${family}/:path*`,
+      on: {
+        read: handle({}, async ({ capture }) => ({ data: shownMount(await existing(capture('path'))) })),
+        update: handle(ENABLE_FIELDS, async ({ capture, fields }) => {
+          const config = decode(CONFIG_FIELDS, fields.config ?? {})
+          await mounts.enable(at(capture('path')), fields.type ?? '', mountChange(fields, config))
+          return undefined
+        }),
+        delete: handle({}, async ({ capture }) => {
+          await mounts.disable(at(capture('path')))
+          return undefined
+        }),
+      },
+    },
+  ]
+}
+
+function mountChange(
+  fields: { description?: string; options?: Record<string, string> },
+  config: Decoded<typeof CONFIG_FIELDS>,
+) {
+  return {
+    ...(fields.description !== undefined && { description: fields.description }),
+    ...(fields.options !== undefined && { options: fields.options }),
+    ...(config.default_lease_ttl !== undefined && { defaultLeaseTtl: config.default_lease_ttl }),
+    ...(config.max_lease_ttl !== undefined && { maxLeaseTtl: config.max_lease_ttl }),
+  }
+}
+
+async function listed(mounts: Mounts, prefix: '' | 'auth/'): Promise<Answer> {
+  const family = (await mounts.list()).filter(({ path }) => path.startsWith('auth/') === (prefix === 'auth/'))
+  return {
+    injected: true,
+    data: Object.fromEntries(family.map((mount) => [mount.path.slice(prefix.length), shownMount(mount)])),
+  }
+}
+
+const shownMount = (mount: Mount): Record<string, unknown> => ({
+  type: mount.type,
+  description: mount.description,
+  accessor: `${mount.type}_${mount.id.slice(0, 8)}`,
+  uuid: mount.id,
+  local: false,
+  seal_wrap: false,
+  external_entropy_access: false,
+  options: mount.options,
+  plugin_version: '',
+  running_plugin_version: '',
+  running_sha256: '',
+  // The wire's own 0 stands for the system's value here, and only here.
+  config: {
+    ...rawTtls(mount),
+    force_no_cache: false,
+    ...(mount.path.startsWith('auth/') && { token_type: 'default-service' }),
+  },
+})
+
+function rawTtls(mount: Mount): Record<string, number> {
+  const { defaultSeconds, maxSeconds } = mountTtls(mount.config)
+  return { default_lease_ttl: defaultSeconds, max_lease_ttl: maxSeconds }
+}
+
+function shownConfig(mount: Mount): Record<string, unknown> {
+  const { defaultSeconds, maxSeconds } = mountTtls(mount.config)
+  return {
+    description: mount.description,
+    default_lease_ttl: defaultSeconds || SYSTEM_DEFAULT_TTL_SECONDS,
+    max_lease_ttl: maxSeconds || SYSTEM_MAX_TTL_SECONDS,
+    force_no_cache: false,
+    options: mount.options,
+  }
+}
+
+/** Mounts are not listed to callers without access; none is marked as visible to everybody. */
+async function preflightAll(mounts: Mounts): Promise<Answer> {
+  void mounts
+  return { data: { secret: {}, auth: {} } }
+}
+
+/** One text for a mount that does not exist and one the caller has no business with. */
+async function preflight(mounts: Mounts, path: string, principal: Principal | undefined): Promise<Answer> {
+  const found = principal && (await mounts.resolve(path))
+  if (!found) {
+    const shown = `${path.replace(/\/+$/, '')}/`
+    throw new BrokerError(
+      'permission_denied',
+      `preflight capability check returned 403, please ensure client's policies grant access to path "${shown}"`,
+    )
+  }
+  return { data: { ...shownMount(found.mount), path: found.mount.path } }
+}

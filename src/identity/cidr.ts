@@ -1,0 +1,27 @@
+import { BlockList, isIP } from 'node:net'
+
+/** Whether `text` is an address or a block such as `10.0.0.0/8` or `fd00::/8`. */
+export function isCidr(text: string): boolean {
+  const { address, bits } = split(text)
+  const family = isIP(address)
+  return family !== 0 && Number.isInteger(bits) && bits >= 0 && bits <= widest(family)
+}
+
+/** Whether `address` lies in any of the blocks. */
+export function isWithin(blocks: readonly string[], address: string): boolean {
+  const list = new BlockList()
+  for (const block of blocks) {
+    const { address: start, bits } = split(block)
+    list.addSubnet(start, bits, isIP(start) === 6 ? 'ipv6' : 'ipv4')
+  }
+  // On a socket that takes both families an IPv4 caller shows as ::ffff:10.0.0.1.
+  const plain = address.replace(/^::ffff:(?=\d+\.)/i, '')
+  return isIP(plain) !== 0 && list.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
+}
+
+function split(text: string): { address: string; bits: number } {
+  const [, address = '', bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
+  return { address, bits: bits === undefined ? widest(isIP(address)) : Number(bits) }
+}
+
+const widest = (family: number): number => (family === 6 ? 128 : 32)

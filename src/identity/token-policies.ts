@@ -1,0 +1,99 @@
+import { BrokerError } from '../lib/errors.ts'
+import { BUILT_IN_POLICIES, tidyPolicies } from '../policy/policy-names.ts'
+import type { TokenRole } from './token-roles.ts'
+
+type PolicyAsk = {
+  requested: readonly string[]
+  /** Says no to adding `default` where nobody named it. */
+  noDefaultPolicy: boolean
+  parent: readonly string[]
+  /** May give what it does not have itself. */
+  sudo: boolean
+  role: TokenRole | undefined
+}
+
+/** The policies a new token gets. Throws the dialect's refusal when its maker may not give them. */
+export function choosePolicies(ask: PolicyAsk): string[] {
+  const chosen = tidyPolicies(ask.role && restrains(ask.role) ? byRole(ask, ask.role) : byParent(ask))
+  const policies = ask.noDefaultPolicy ? chosen.filter((name) => name !== 'default') : chosen
+  if (policies.includes('root') && !ask.parent.includes('root')) {
+    throw refused('root tokens may not be created without parent token being root')
+  }
+  return policies
+}
+
+export const missingPolicyWarnings = (policies: readonly string[]): string[] =>
+  policies
+    .filter((name) => !BUILT_IN_POLICIES.includes(name))
+    .map((name) => `Policy "${name}" does not exist`)
+
+function byParent(ask: PolicyAsk): readonly string[] {
+  // Asking for nothing takes what the parent has, `default` only if the parent has it.
+  if (ask.requested.length === 0) return ask.parent
+  const requested = tidyPolicies(ask.requested)
+  if (!ask.sudo && !requested.every((name) => ask.parent.includes(name))) {
+    throw refused('child policies must be subset of parent')
+  }
+  const addDefault = !ask.noDefaultPolicy && (ask.sudo || ask.parent.includes('default'))
+  return addDefault ? [...requested, 'default'] : requested
+}
+
+const restrains = (role: TokenRole): boolean =>
+  [role.allowedPolicies, role.allowedPoliciesGlob, role.disallowedPolicies, role.disallowedPoliciesGlob].some(
+    (list) => list.length > 0,
+  )
+
+/** A role with lists of its own decides alone: what the parent has does not matter. */
+function byRole(ask: PolicyAsk, role: TokenRole): string[] {
+  const addDefault = !ask.noDefaultPolicy && !role.tokenNoDefaultPolicy && !isDisallowed(role, 'default')
+  const withDefault = (names: readonly string[]) => tidyPolicies(addDefault ? [...names, 'default'] : names)
+  const policies = ask.requested.length > 0 ? withDefault(ask.requested) : unasked(ask, role, withDefault)
+  const allowsSome = role.allowedPolicies.length > 0 || role.allowedPoliciesGlob.length > 0
+  const allowed = withDefault(role.allowedPolicies)
+  if (
+    allowsSome &&
+    !policies.every((name) => allowed.includes(name) || matchesAny(role.allowedPoliciesGlob, name))
+  ) {
+    throw refused(
+      `token policies (${quoted(policies)}) must be subset of the role's allowed policies (${quoted(allowed)}) or glob policies (${quoted(role.allowedPoliciesGlob)})`,
+    )
+  }
+  const disallowed = policies.find((name) => isDisallowed(role, name))
+  if (disallowed !== undefined) throw refused(`token policy "${disallowed}" is disallowed by this role`)
+  return policies
+}
+
+/** Without a wish: all that the role allows by name, or, when it only forbids, what the parent has. */
+function unasked(
+  ask: PolicyAsk,
+  role: TokenRole,
+  withDefault: (names: readonly string[]) => string[],
+): string[] {
+  const allowsSome = role.allowedPolicies.length > 0 || role.allowedPoliciesGlob.length > 0
+  return withDefault(allowsSome ? role.allowedPolicies : ask.parent)
+}
+
+const isDisallowed = (role: TokenRole, name: string): boolean =>
+  role.disallowedPolicies.includes(name) || matchesAny(role.disallowedPoliciesGlob, name)
+
+const matchesAny = (globs: readonly string[], name: string): boolean =>
+  globs.some((glob) => matches(glob, name))
+
+/** `*` stands for any text; split and walked, since a pattern from a caller must not become a slow expression. */
+function matches(glob: string, name: string): boolean {
+  const [first = '', ...rest] = glob.split('*')
+  const last = rest.pop()
+  if (last === undefined) return glob === name
+  if (!name.startsWith(first) || !name.endsWith(last)) return false
+  let at = first.length
+  for (const part of rest) {
+    const found = name.indexOf(part, at)
+    if (found < 0) return false
+    at = found + part.length
+  }
+  return at <= name.length - last.length
+}
+
+const quoted = (names: readonly string[]): string => `[${names.map((name) => `"${name}"`).join(' ')}]`
+
+const refused = (message: string): BrokerError => new BrokerError('invalid_request', message)

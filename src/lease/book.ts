@@ -1,0 +1,45 @@
+import type { Ledger } from '../ledger/db.ts'
+import {
+  countStuckLeases,
+  findLease,
+  findReceipt,
+  type Lease,
+  listLeaseKeys,
+  listStuckLeases,
+  type StuckLease,
+} from '../ledger/lease-queries.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { splitLeaseId } from './wire-id.ts'
+
+export type { Lease, StuckLease } from '../ledger/lease-queries.ts'
+
+/** Questions about leases; nothing here changes one. Lease ids are the wire's. */
+export type LeaseBook = {
+  /** Throws the dialect's `invalid lease` for one that does not exist, `permission_denied` for another's. */
+  find(leaseId: string, mayTouch: (tokenId: string) => boolean): Promise<Lease>
+  /** One level of live lease ids below a prefix: ids, and folders with a trailing slash. */
+  keys(prefix: string): Promise<string[]>
+  stuck(limit: number | null): Promise<StuckLease[]>
+  countStuck(): Promise<{ mountId: string; count: number }[]>
+  /** The signed proof of an ended lease, undefined until it has ended. */
+  receipt(leaseId: string): Promise<string | undefined>
+}
+
+export function createLeaseBook(ledger: Ledger): LeaseBook {
+  return {
+    async find(leaseId, mayTouch) {
+      const { path, id } = splitLeaseId(leaseId)
+      const lease = await findLease(ledger, path, id)
+      if (!lease) throw new BrokerError('invalid_request', 'invalid lease')
+      if (!mayTouch(lease.tokenId)) throw new BrokerError('permission_denied', 'permission denied')
+      return lease
+    },
+    keys: (prefix) => listLeaseKeys(ledger, prefix),
+    stuck: (limit) => listStuckLeases(ledger, limit),
+    countStuck: () => countStuckLeases(ledger),
+    receipt(leaseId) {
+      const { path, id } = splitLeaseId(leaseId)
+      return findReceipt(ledger, path, id)
+    },
+  }
+}

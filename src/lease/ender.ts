@@ -1,0 +1,106 @@
+import type { Ledger } from '../ledger/db.ts'
+import { claimDue, claimThese, type Doomed, doom } from '../ledger/lease-ending.ts'
+import { findLeaseStates } from '../ledger/lease-queries.ts'
+import type { EndReason } from '../ledger/lease-words.ts'
+import { batcher } from '../lib/batcher.ts'
+import { ok } from '../lib/result.ts'
+import { type EndParts, endClaimed, type Outcome } from './end.ts'
+
+/**
+ * Every way a lease ends goes through here: expiry, revocation, its token's end, a failed issue. Making leases due is
+ * one statement; acting on what is due is the same code whoever noticed it.
+ */
+export type Ender = {
+  /** Makes leases due now and wakes the workers. Answers how many are on their way out. */
+  doom(which: Doomed, reason: EndReason): Promise<number>
+  /** Ends these leases before it returns, as far as the target lets it; what fails goes on in the background. */
+  endNow(which: Doomed, reason: EndReason): Promise<Outcome[]>
+  /** Ends everything due on a target; returns when a claim comes back empty. Calls share one run. */
+  drain(targetId: string): Promise<void>
+}
+
+const DRAIN_BATCH = 500
+const END_NOW_BATCH = 128
+/** How long `endNow` watches a lease that another worker holds. */
+const WATCH_MS = 30_000
+const WATCH_EVERY_MS = 100
+
+export function createEnder(parts: EndParts & { worker: string; wake: (targetId: string) => void }): Ender {
+  const { ledger, worker } = parts
+  const drains = new Map<string, { done: Promise<void>; again: boolean }>()
+  const endersNow = new Map<string, (id: string) => Promise<Outcome>>()
+
+  const drainUntilEmpty = async (targetId: string, run: { again: boolean }): Promise<void> => {
+    do {
+      run.again = false
+      for (;;) {
+        const claimed = await claimDue(ledger, targetId, worker, DRAIN_BATCH)
+        if (claimed.length === 0) break
+        // A full batch that still has access means more are waiting: cut them all off before cleaning up.
+        const cutOnly = claimed.length === DRAIN_BATCH && claimed.every(({ accessEnded }) => !accessEnded)
+        await endClaimed(parts, claimed, cutOnly)
+      }
+    } while (run.again)
+  }
+
+  const drain = (targetId: string): Promise<void> => {
+    const running = drains.get(targetId)
+    if (running) {
+      running.again = true
+      return running.done
+    }
+    const run = { again: false, done: Promise.resolve() }
+    run.done = drainUntilEmpty(targetId, run).finally(() => drains.delete(targetId))
+    drains.set(targetId, run)
+    return run.done
+  }
+
+  /** Ends that arrive together for one target share its round trips. */
+  const enderFor = (targetId: string): ((id: string) => Promise<Outcome>) => {
+    const existing = endersNow.get(targetId)
+    if (existing) return existing
+    const endOne = batcher<string, Outcome>(
+      async (ids) => {
+        const claimed = await claimThese(ledger, [...new Set(ids)], worker)
+        const outcomes = new Map(
+          (await endClaimed(parts, claimed, false)).map((outcome) => [outcome.id, outcome]),
+        )
+        return ids.map((id) => ok(outcomes.get(id) ?? { id, state: 'lost' }))
+      },
+      { max: END_NOW_BATCH },
+    )
+    endersNow.set(targetId, endOne)
+    return endOne
+  }
+
+  const doomAndWake = async (which: Doomed, reason: EndReason) => {
+    const doomed = await doom(ledger, which, reason)
+    for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) parts.wake(targetId)
+    return doomed
+  }
+
+  return {
+    doom: async (which, reason) => (await doomAndWake(which, reason)).length,
+    async endNow(which, reason) {
+      const doomed = await doom(ledger, which, reason)
+      const outcomes = await Promise.all(doomed.map(({ id, targetId }) => enderFor(targetId)(id)))
+      return Promise.all(
+        outcomes.map((outcome) => (outcome.state === 'lost' ? watch(ledger, outcome.id) : outcome)),
+      )
+    },
+    drain,
+  }
+}
+
+/** Waits for whoever holds the lease to end it, or to fail at it. */
+async function watch(ledger: Ledger, id: string): Promise<Outcome> {
+  const untilMs = performance.now() + WATCH_MS
+  const attemptsBefore = (await findLeaseStates(ledger, [id]))[0]?.attempts ?? 0
+  while (performance.now() < untilMs) {
+    const [lease] = await findLeaseStates(ledger, [id])
+    if (!lease || lease.state === 'revoked') return { id, state: 'revoked' }
+    if (lease.attempts > attemptsBefore) return { id, state: 'waiting', error: lease.lastError ?? '' }
+    await new Promise((resolve) => setTimeout(resolve, WATCH_EVERY_MS))
+  }
+  return { id, state: 'waiting', error: 'another worker is still ending it' }
+}

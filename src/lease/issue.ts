@@ -1,0 +1,239 @@
+import type { Created, EngineType } from '../engine/engine.ts'
+import type { Ledger } from '../ledger/db.ts'
+import {
+  activate,
+  findIssuable,
+  type Intent,
+  type Issuable,
+  insertIntents,
+  noteTargetRef,
+} from '../ledger/lease-issue.ts'
+import type { Mount } from '../ledger/mounts.ts'
+import { batcher } from '../lib/batcher.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { newId } from '../lib/ids.ts'
+import { ok } from '../lib/result.ts'
+import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
+import type { Principal } from '../policy/principal.ts'
+import type { Ender } from './ender.ts'
+import { matchesAny } from './glob.ts'
+import { mountTtls } from './mount-ttls.ts'
+import { type OpenTarget, type Targets, targetFailure } from './targets.ts'
+import { type LeaseTerms, leaseTerms } from './terms.ts'
+
+export type IssueAsk = {
+  principal: Principal
+  mount: Mount
+  /** The whole path asked at, without a trailing slash: `database/creds/app`. */
+  path: string
+  roleName: string
+}
+
+export type Issued = {
+  /** The lease id on the wire: the path asked at, a slash, the id. */
+  leaseId: string
+  terms: LeaseTerms
+  secret: Created['secret']
+  warnings: string[]
+}
+
+export type Issue = (ask: IssueAsk) => Promise<Issued>
+
+export type IssueParts = {
+  ledger: Ledger
+  targets: Targets
+  engineTypes: readonly EngineType[]
+  ender: Ender
+  /** Asks for a look at the target when this lease is due. */
+  wakeAt: (targetId: string, dueAt: Date, now: Date) => void
+}
+
+/** A create that has not happened by then never may; the sweep ends what is still `issuing` after it. */
+const CREATE_DEADLINE_MS = 20_000
+const DEFAULT_STUCK_FREEZE = 50
+const LEDGER_BATCH = 128
+
+/**
+ * Makes one account under a lease: intent in the ledger, account on the target, lease active, in that order. A crash
+ * between any two leaves a row that the sweep ends. Throws a `BrokerError`; then no account stays.
+ */
+export function createIssue(parts: IssueParts): Issue {
+  const ledger = ledgerFlights(parts.ledger)
+
+  return async (ask) => {
+    refuseLastUse(ask.principal)
+    const found = await ledger.find({ mountId: ask.mount.id, roleName: ask.roleName })
+    const plan = planIssue(parts, ask, found)
+    const intentWritten = await ledger.intend(plan.intent)
+    const sinceMs = performance.now()
+    if (!intentWritten) throw new BrokerError('permission_denied', 'invalid token')
+
+    const target = await parts.targets.open(plan.target.id, plan.target.version).catch((error) => {
+      throw targetFailure(error)
+    })
+    const created = await createAccount(parts, target, plan, sinceMs)
+    const active = await ledger.activate({ id: plan.intent.id, targetRef: created.targetRef })
+    if (!active) {
+      await noteTargetRef(parts.ledger, plan.intent.id, created.targetRef)
+      throw new BrokerError('target_failed', 'the lease was ended while it was being issued')
+    }
+    parts.wakeAt(plan.target.id, plan.terms.expiresAt, plan.now)
+    return {
+      leaseId: `${ask.path}/${plan.intent.id}`,
+      terms: plan.terms,
+      secret: created.secret,
+      warnings: plan.terms.warnings,
+    }
+  }
+}
+
+/** The ledger's part of issuing, one coalesced flight at a time per kind. */
+function ledgerFlights(ledger: Ledger) {
+  const key = (ask: { mountId: string; roleName: string }) => `${ask.mountId}/${ask.roleName}`
+  return {
+    find: batcher<{ mountId: string; roleName: string }, Issuable | undefined>(
+      async (asks) => {
+        const rows = new Map((await findIssuable(ledger, asks)).map((row) => [key(row), row]))
+        return asks.map((ask) => ok(rows.get(key(ask))))
+      },
+      { max: LEDGER_BATCH },
+    ),
+    intend: batcher<Intent, boolean>(
+      async (intents) => {
+        const written = await insertIntents(ledger, intents)
+        return intents.map(({ id }) => ok(written.has(id)))
+      },
+      { max: LEDGER_BATCH },
+    ),
+    activate: batcher<{ id: string; targetRef: string }, boolean>(
+      async (made) => {
+        const active = await activate(ledger, made)
+        return made.map(({ id }) => ok(active.has(id)))
+      },
+      { max: LEDGER_BATCH },
+    ),
+  }
+}
+
+type Plan = {
+  intent: Intent
+  terms: LeaseTerms
+  now: Date
+  roleSpec: Issuable['roleSpec']
+  target: NonNullable<Issuable['target']>
+}
+
+function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined): Plan {
+  if (!found) throw new BrokerError('invalid_request', `unknown role: ${ask.roleName}`)
+  const target = checkTarget(ask, found)
+  const type = parts.engineTypes.find(({ name }) => name === target.engine)
+  if (!type) throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
+
+  const { now } = found
+  const outlivesToken = found.roleSpec.lease_outlives_token === true
+  const mount = mountTtls(ask.mount.config)
+  const terms = leaseTerms({
+    now,
+    issuedAt: now,
+    incrementSeconds: undefined,
+    defaultSeconds: found.defaultTtlSeconds || mount.defaultSeconds,
+    maxima: [
+      { name: 'role_max', seconds: found.maxTtlSeconds },
+      { name: 'mount_max', seconds: mount.maxSeconds || SYSTEM_MAX_TTL_SECONDS },
+      ...tokenMaximum(ask.principal, now, outlivesToken),
+    ],
+    tokenExpiresAt: outlivesToken ? null : ask.principal.tokenExpiresAt,
+  })
+  const id = newId()
+  return {
+    now,
+    terms,
+    target,
+    roleSpec: found.roleSpec,
+    intent: {
+      id,
+      path: ask.path,
+      mountId: ask.mount.id,
+      roleId: found.roleId,
+      targetId: target.id,
+      tokenId: ask.principal.tokenId,
+      outlivesToken,
+      account: type.accountName({
+        target: target.spec,
+        role: found.roleSpec,
+        roleName: ask.roleName,
+        leaseId: id,
+        displayName: ask.principal.displayName,
+      }),
+      issuedAt: now,
+      expiresAt: terms.expiresAt,
+      hardExpiresAt: terms.hardExpiresAt,
+      limitedBy: terms.limitedBy,
+      hardLimitedBy: terms.hardLimitedBy,
+      createDeadline: new Date(now.getTime() + CREATE_DEADLINE_MS),
+    },
+  }
+}
+
+/** Permanent faults answer 400, where Vault says 500, so that clients do not retry them into three accounts. */
+function checkTarget(ask: IssueAsk, found: Issuable): NonNullable<Issuable['target']> {
+  const { target } = found
+  if (!target) {
+    throw new BrokerError(
+      'invalid_request',
+      `failed to find entry for connection with name: "${found.targetName}"`,
+    )
+  }
+  if (!matchesAny(target.allowedRoles, ask.roleName)) {
+    throw new BrokerError('invalid_request', `"${ask.roleName}" is not an allowed role`)
+  }
+  const freeze = Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE)
+  if (freeze > 0 && target.stuckLeases >= freeze) {
+    throw new BrokerError(
+      'target_failed',
+      `issuing on "${found.targetName}" is frozen: ${target.stuckLeases} leases there cannot be ended`,
+    )
+  }
+  return target
+}
+
+/** A credential whose token ends with this very request would be ended before it is read. */
+function refuseLastUse(principal: Principal): void {
+  if (!principal.lastUse) return
+  throw new BrokerError(
+    'invalid_request',
+    'Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.',
+  )
+}
+
+function tokenMaximum(
+  principal: Principal,
+  now: Date,
+  outlivesToken: boolean,
+): { name: 'token'; seconds: number }[] {
+  if (outlivesToken || !principal.tokenHardExpiresAt) return []
+  return [{ name: 'token', seconds: (principal.tokenHardExpiresAt.getTime() - now.getTime()) / 1_000 }]
+}
+
+async function createAccount(
+  parts: IssueParts,
+  target: OpenTarget,
+  plan: Plan,
+  sinceMs: number,
+): Promise<Created> {
+  try {
+    if (!target.breaker.allowsIssuing()) {
+      throw new BrokerError('target_failed', 'the target does not answer; issuing on it is paused')
+    }
+    return await target.create({
+      account: { leaseId: plan.intent.id, name: plan.intent.account, targetRef: null },
+      role: plan.roleSpec,
+      expiresAtMs: sinceMs + (plan.intent.expiresAt.getTime() - plan.now.getTime()),
+      deadlineMs: sinceMs + CREATE_DEADLINE_MS,
+    })
+  } catch (error) {
+    // The account may exist all the same. Should this fail too, the sweep finds the row at its create deadline.
+    await parts.ender.doom({ ids: [plan.intent.id] }, 'issue_failed').catch(() => {})
+    throw targetFailure(error)
+  }
+}

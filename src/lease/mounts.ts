@@ -1,0 +1,163 @@
+import type { Ledger } from '../ledger/db.ts'
+import { doom } from '../ledger/lease-ending.ts'
+import {
+  disableMount,
+  findMount,
+  findMounts,
+  insertMount,
+  listMounts,
+  type Mount,
+  updateMount,
+} from '../ledger/mounts.ts'
+import { batcher } from '../lib/batcher.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { newId } from '../lib/ids.ts'
+import { ok } from '../lib/result.ts'
+
+export type { Mount } from '../ledger/mounts.ts'
+
+/** What a mount's holder may change. Absent fields stay as they are. */
+export type MountChange = {
+  description?: string
+  /** In seconds; 0 takes the system's. */
+  defaultLeaseTtl?: number
+  maxLeaseTtl?: number
+  options?: Readonly<Record<string, string>>
+}
+
+export type Mounts = {
+  /** The mount whose path a request path (without `/v1/`) begins with, and what follows it. */
+  resolve(path: string): Promise<{ mount: Mount; rest: string } | undefined>
+  /** Every live mount, the built-in ones among them, by path. */
+  list(): Promise<Mount[]>
+  find(path: string): Promise<Mount | undefined>
+  /** Throws `invalid_request` when the path or type cannot be used. */
+  enable(path: string, type: string, change: MountChange): Promise<void>
+  tune(path: string, change: MountChange): Promise<void>
+  /** Ends every lease made under the mount, and takes it away. Unknown paths are no error, as in the dialect. */
+  disable(path: string): Promise<void>
+}
+
+/** Part of every installation: never in the ledger, never disabled. */
+const BUILT_IN: readonly Mount[] = [
+  builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging'),
+  builtIn('auth/token/', 'token', 'token based credentials'),
+]
+
+const LOOKUP_BATCH = 128
+const PATH_LIMIT = 200
+const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/
+
+export function createMounts(parts: {
+  ledger: Ledger
+  /** Types that may be enabled: `database` at any path, others only below `auth/`. */
+  types: { secret: readonly string[]; auth: readonly string[] }
+  wake: (targetId: string) => void
+}): Mounts {
+  const { ledger } = parts
+  const lookUp = batcher<string, Mount | undefined>(
+    async (paths) => {
+      const found = await findMounts(ledger, [...new Set(paths.flatMap(prefixesOf))])
+      const byPath = new Map(found.map((mount) => [mount.path, mount]))
+      return paths.map((path) => ok(mountAmong(byPath, path)))
+    },
+    { max: LOOKUP_BATCH },
+  )
+  const existing = async (path: string): Promise<Mount> => {
+    const kind = path.startsWith('auth/') ? 'auth' : 'secret'
+    const mount = await findMount(ledger, path)
+    if (!mount) throw new BrokerError('invalid_request', `No ${kind} engine mount at ${path}`)
+    return mount
+  }
+
+  return {
+    async resolve(path) {
+      const mount = BUILT_IN.find((each) => `${path}/`.startsWith(each.path)) ?? (await lookUp(path))
+      return mount && { mount, rest: path.slice(mount.path.length) }
+    },
+    list: async () => [...BUILT_IN, ...(await listMounts(ledger))].sort((a, b) => (a.path < b.path ? -1 : 1)),
+    find: async (path) => BUILT_IN.find((each) => each.path === path) ?? (await findMount(ledger, path)),
+    async enable(path, type, change) {
+      checkPath(path)
+      checkType(parts.types, path, type)
+      const mount = changed({ id: newId(), path, type, description: '', config: {}, options: null }, change)
+      const inserted = await ledger.transaction((db) => insertMount(db, mount))
+      if (!inserted) throw new BrokerError('invalid_request', `path is already in use at ${path}`)
+    },
+    async tune(path, change) {
+      await updateMount(ledger, changed(await existing(path), change))
+    },
+    async disable(path) {
+      if (BUILT_IN.some((each) => each.path === path)) {
+        throw new BrokerError('invalid_request', `cannot unmount "${path}"`)
+      }
+      const mount = await findMount(ledger, path)
+      if (!mount) return
+      const doomed = await ledger.transaction(async (db) => {
+        await disableMount(db, mount.id)
+        return doom(db, { mountId: mount.id }, 'mount_disabled')
+      })
+      for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) parts.wake(targetId)
+    },
+  }
+}
+
+function builtIn(path: string, type: string, description: string): Mount {
+  return { id: type, path, type, description, config: {}, options: null }
+}
+
+/** `a/b/c` may lie in the mounts `a/`, `a/b/` and `a/b/c/`. */
+function prefixesOf(path: string): string[] {
+  const segments = path.split('/').filter((segment) => segment !== '')
+  return segments.map((_, i) => `${segments.slice(0, i + 1).join('/')}/`)
+}
+
+/** Mount paths never nest, so at most one fits. */
+const mountAmong = (byPath: Map<string, Mount>, path: string): Mount | undefined =>
+  prefixesOf(path)
+    .map((prefix) => byPath.get(prefix))
+    .find((mount) => mount !== undefined)
+
+function changed(mount: Mount, change: MountChange): Mount {
+  const { defaultLeaseTtl, maxLeaseTtl } = change
+  const config = {
+    ...mount.config,
+    ...(defaultLeaseTtl === undefined ? {} : { default_lease_ttl: defaultLeaseTtl }),
+    ...(maxLeaseTtl === undefined ? {} : { max_lease_ttl: maxLeaseTtl }),
+  }
+  const { default_lease_ttl: least = 0, max_lease_ttl: most = 0 } = config as Record<string, number>
+  if (most > 0 && least > most) {
+    throw new BrokerError('invalid_request', 'default_lease_ttl must not be longer than max_lease_ttl')
+  }
+  return {
+    ...mount,
+    config,
+    description: change.description ?? mount.description,
+    options: change.options ?? mount.options,
+  }
+}
+
+function checkPath(path: string): void {
+  const segments = path.slice(0, -1).split('/')
+  const named = path.startsWith('auth/') ? segments.slice(1) : segments
+  const wellFormed = named.length > 0 && named.every((segment) => SEGMENT.test(segment))
+  if (!wellFormed || path.length > PATH_LIMIT) {
+    throw new BrokerError('invalid_request', `invalid mount path "${path}"`)
+  }
+  const reserved = ['sys/', 'auth/token/', 'cubbyhole/', 'identity/']
+  if (reserved.some((each) => path.startsWith(each)) || path === 'auth/') {
+    throw new BrokerError('invalid_request', `path is reserved: ${path}`)
+  }
+}
+
+function checkType(
+  types: { secret: readonly string[]; auth: readonly string[] },
+  path: string,
+  type: string,
+): void {
+  const allowed = path.startsWith('auth/') ? types.auth : types.secret
+  if (type === '') throw new BrokerError('invalid_request', 'backend type must be specified as a string')
+  if (!allowed.includes(type)) {
+    throw new BrokerError('invalid_request', `plugin not found in the catalog: ${type}`)
+  }
+}

@@ -1,0 +1,70 @@
+import type { EngineType, Spec } from '../engine/engine.ts'
+import type { Ledger } from '../ledger/db.ts'
+import { findRole, listRoleNames, putRole, type Role, removeRole } from '../ledger/roles.ts'
+import { findTarget } from '../ledger/targets.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { newId } from '../lib/ids.ts'
+
+export type { Role } from '../ledger/roles.ts'
+
+/** A role as its writer gives it. Absent fields keep what the live version says. */
+export type RoleWrite = {
+  dbName?: string | undefined
+  defaultTtlSeconds?: number | undefined
+  maxTtlSeconds?: number | undefined
+  /** The engine's fields under their wire names. */
+  fields: Spec
+}
+
+export type Roles = {
+  /** Writes a new version and answers its warnings; leases already out keep theirs. */
+  write(mountId: string, name: string, write: RoleWrite): Promise<string[]>
+  find(mountId: string, name: string): Promise<Role | undefined>
+  names(mountId: string): Promise<string[]>
+  remove(mountId: string, name: string): Promise<void>
+}
+
+export function createRoles(parts: { ledger: Ledger; engineTypes: readonly EngineType[] }): Roles {
+  const { ledger } = parts
+
+  /** A role may be written before its target; then any engine that understands it will do. */
+  const check = async (mountId: string, targetName: string, fields: Spec) => {
+    const target = await findTarget(ledger, mountId, targetName)
+    const candidates = parts.engineTypes.filter(({ name }) => !target || name === target.engine)
+    let refusal: unknown = new BrokerError('invalid_request', `no engine in this version for "${targetName}"`)
+    for (const type of candidates) {
+      try {
+        return type.checkRole(fields)
+      } catch (error) {
+        refusal = error
+      }
+    }
+    throw refusal
+  }
+
+  return {
+    async write(mountId, name, write) {
+      const before = await findRole(ledger, mountId, name)
+      const targetName = write.dbName ?? before?.targetName ?? ''
+      if (targetName === '') throw new BrokerError('invalid_request', 'database name is required')
+      const { spec, warnings } = await check(mountId, targetName, { ...before?.spec, ...write.fields })
+      await ledger.transaction((db) =>
+        putRole(db, {
+          id: newId(),
+          mountId,
+          name,
+          targetName,
+          spec,
+          defaultTtlSeconds: write.defaultTtlSeconds ?? before?.defaultTtlSeconds ?? 0,
+          maxTtlSeconds: write.maxTtlSeconds ?? before?.maxTtlSeconds ?? 0,
+        }),
+      )
+      return warnings
+    },
+    find: (mountId, name) => findRole(ledger, mountId, name),
+    names: (mountId) => listRoleNames(ledger, mountId),
+    async remove(mountId, name) {
+      await removeRole(ledger, mountId, name)
+    },
+  }
+}

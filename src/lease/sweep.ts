@@ -1,0 +1,115 @@
+import type { Ledger } from '../ledger/db.ts'
+import { dueTargets, retryNow, targetsWaitedFor } from '../ledger/lease-ending.ts'
+import { targetVersions } from '../ledger/targets.ts'
+import { messageOf } from '../lib/errors.ts'
+import { jitter } from '../lib/ids.ts'
+import type { Logger } from '../lib/log.ts'
+import type { Ender } from './ender.ts'
+import type { Targets } from './targets.ts'
+
+export type Sweep = {
+  /** One round; resolves when everything due then has been tried. */
+  once(): Promise<void>
+  /** Sweeps until `stop`, which resolves when the round in hand is done. */
+  start(): void
+  stop(): Promise<void>
+}
+
+/**
+ * The guarantee that leases end, with the queue slow, wiped or gone: finds what is due in the ledger alone. Targets
+ * are worked on side by side, so a dead one holds up nobody else, and a round does not wait for the last one's.
+ */
+export function createSweep(parts: {
+  ledger: Ledger
+  targets: Targets
+  ender: Ender
+  endExpiredTokens: () => Promise<unknown>
+  intervalMs: number
+  log: Logger
+}): Sweep {
+  const { ledger, log } = parts
+  const working = new Map<string, Promise<void>>()
+  let timer: NodeJS.Timeout | undefined
+  let round: Promise<void> = Promise.resolve()
+  let stopped = true
+
+  /** At most one piece of work per target and kind at a time; a failure is the log's, the next round tries again. */
+  const work = (name: string, task: () => Promise<unknown>): void => {
+    if (working.has(name)) return
+    const running = task()
+      .catch((error) => log.error({ error: messageOf(error) }, `${name} failed; the next sweep tries again`))
+      .then(() => void working.delete(name))
+    working.set(name, running)
+  }
+
+  const begin = async (): Promise<void> => {
+    work('ending expired tokens', parts.endExpiredTokens)
+    for (const targetId of await dueTargets(ledger)) {
+      work(`ending leases on target ${targetId}`, () => parts.ender.drain(targetId))
+    }
+    await askDoubtful(parts, work)
+  }
+
+  const loop = async (): Promise<void> => {
+    await begin().catch((error) =>
+      log.error({ error: messageOf(error) }, 'the sweep could not read the ledger'),
+    )
+    if (stopped) return
+    timer = setTimeout(() => {
+      round = loop()
+    }, parts.intervalMs * jitter(0.8, 1.2))
+  }
+
+  return {
+    async once() {
+      await begin()
+      await Promise.all(working.values())
+    },
+    start() {
+      if (!stopped) return
+      stopped = false
+      round = loop()
+    },
+    async stop() {
+      stopped = true
+      clearTimeout(timer)
+      await round
+      await Promise.all(working.values())
+    },
+  }
+}
+
+/** Asks the targets that leases wait for whether they are back; the breaker hears the answer and acts on it. */
+async function askDoubtful(
+  parts: { ledger: Ledger; targets: Targets },
+  work: (name: string, task: () => Promise<unknown>) => void,
+): Promise<void> {
+  const ids = await targetsWaitedFor(parts.ledger)
+  if (ids.length === 0) return
+  for (const [id, version] of await targetVersions(parts.ledger, ids)) {
+    work(`asking target ${id}`, async () => {
+      const { engine, breaker } = await parts.targets.open(id, version)
+      if (!breaker.inDoubt()) return
+      await engine.ping().then(breaker.succeeded, breaker.unreachable)
+    })
+  }
+}
+
+/** What to do at a target's first success after doubt: everything that waits for its next try there is due now. */
+export function createRecovery(parts: {
+  ledger: Ledger
+  wake: (targetId: string) => void
+  log: Logger
+}): (targetId: string) => void {
+  const recover = async (targetId: string): Promise<void> => {
+    const waiting = await retryNow(parts.ledger, targetId)
+    if (waiting === 0) return
+    parts.log.info({ targetId, leases: waiting }, 'the target answers; trying again what waited for it')
+    parts.wake(targetId)
+  }
+  return (targetId) => {
+    recover(targetId).catch((error) =>
+      parts.log.error({ targetId, error: messageOf(error) }, 'could not bring waiting leases forward'),
+    )
+  }
+}

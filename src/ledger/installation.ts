@@ -1,0 +1,9 @@
+import { type Db, one } from './db.ts'
+
+/** This installation's id, made at the first call on a ledger. */
+export async function installationId(db: Db, candidate: string): Promise<string> {
+  await db.query('insert into leasehold.installation (id) values ($1) on conflict do nothing', [candidate])
+  const row = await one<{ id: string }>(db, 'select id from leasehold.installation')
+  if (!row) throw new Error('the ledger has no installation row')
+  return row.id
+}

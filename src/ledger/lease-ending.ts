@@ -1,0 +1,231 @@
+import { type Db, many, retryConflicts } from './db.ts'
+import { type Document, startingWith } from './documents.ts'
+import type { EndReason } from './lease-words.ts'
+
+/** Which leases to end now. A path is the wire path they were asked at; a prefix is of the whole wire lease id. */
+export type Doomed = { ids: string[] } | { prefix: string } | { mountId: string } | { tokenIds: string[] }
+
+/**
+ * Makes leases due for ending now; what has begun to end stays as it is, only sooner. Answers each lease that is
+ * not yet `revoked`, with its target, so that the caller can wake the workers.
+ */
+export function doom(db: Db, which: Doomed, reason: EndReason): Promise<{ id: string; targetId: string }[]> {
+  const { condition, value } = doomedCondition(which)
+  return retryConflicts(() =>
+    many(
+      db,
+      `with locked as (
+         select l.id from leasehold.lease l where l.state <> 'revoked' and ${condition} order by l.id for update)
+       update leasehold.lease l
+       set state = 'revoking', end_reason = coalesce(l.end_reason, $2),
+         next_action_at = case when l.claimed_by is null then leasehold.ledger_now() else l.next_action_at end
+       from locked where l.id = locked.id
+       returning l.id, l.target_id as "targetId"`,
+      [value, reason],
+    ),
+  )
+}
+
+function doomedCondition(which: Doomed): { condition: string; value: unknown } {
+  if ('ids' in which) return { condition: 'l.id = any($1)', value: which.ids }
+  if ('mountId' in which) return { condition: 'l.mount_id = $1', value: which.mountId }
+  if ('tokenIds' in which) {
+    return {
+      condition: `l.token_id in (select decode(h, 'hex') from unnest($1::text[]) h) and not l.outlives_token`,
+      value: which.tokenIds,
+    }
+  }
+  return { condition: `(l.path || '/' || l.id) like $1`, value: startingWith(which.prefix) }
+}
+
+/** A lease in a worker's hands. Writes about it carry the fence; when somebody claimed it since, they change nothing. */
+export type Claimed = {
+  id: string
+  path: string
+  account: string
+  targetRef: string | null
+  targetId: string
+  targetVersion: number
+  targetName: string
+  roleSpec: Document
+  reason: EndReason
+  issuedAt: Date
+  /** Above zero while a create may still land on the target. */
+  createWithinMs: number
+  attempts: number
+  fence: number
+  steps: RecordedStep[]
+  accessEnded: boolean
+}
+
+export type RecordedStep = { step: string; at: string; evidence: Document }
+
+/** How long a claim holds without a sign of life; each recorded step renews it. */
+const CLAIM = `interval '20 seconds'`
+
+const CLAIM_RETURNING = `
+  l.id, l.path, l.account, l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", t.name as "targetName",
+  r.spec as "roleSpec", l.end_reason as reason, l.issued_at as "issuedAt",
+  case when l.target_ref is null
+    then greatest(0, extract(epoch from l.create_deadline - leasehold.ledger_now()) * 1000)::double precision
+    else 0 end as "createWithinMs",
+  l.attempts, l.fence, l.steps, l.access_ended_at is not null as "accessEnded"`
+
+const CLAIM_SET = `
+  set state = 'revoking', claimed_by = $2, fence = l.fence + 1,
+    end_reason = coalesce(l.end_reason, case l.state when 'active' then 'expired' else 'issue_failed' end),
+    next_action_at = leasehold.ledger_now() + ${CLAIM}`
+
+/** Takes due leases of a target: those whose access still stands first, the longest overdue before the others. */
+export function claimDue(db: Db, targetId: string, worker: string, limit: number): Promise<Claimed[]> {
+  return retryConflicts(() =>
+    many<Claimed>(
+      db,
+      `with due as (
+         select id from leasehold.lease
+         where target_id = $1 and next_action_at <= leasehold.ledger_now()
+         order by access_ended_at is not null, next_action_at limit $3
+         for update skip locked)
+       update leasehold.lease l ${CLAIM_SET}
+       from due, leasehold.role r, leasehold.target t
+       where l.id = due.id and r.id = l.role_id and t.id = l.target_id
+       returning ${CLAIM_RETURNING}`,
+      [targetId, worker, limit],
+    ),
+  )
+}
+
+/** Takes these leases if they are due and nobody holds them. */
+export function claimThese(db: Db, ids: string[], worker: string): Promise<Claimed[]> {
+  return retryConflicts(() =>
+    many<Claimed>(
+      db,
+      `with due as (
+         select id from leasehold.lease
+         where id = any($1) and next_action_at <= leasehold.ledger_now()
+         order by id for update skip locked)
+       update leasehold.lease l ${CLAIM_SET}
+       from due, leasehold.role r, leasehold.target t
+       where l.id = due.id and r.id = l.role_id and t.id = l.target_id
+       returning ${CLAIM_RETURNING}`,
+      [ids, worker],
+    ),
+  )
+}
+
+export type StepDone = { id: string; fence: number; step: string; evidence: Document; endsAccess: boolean }
+
+/**
+ * Adds a step to each lease's record, once: a step done again after a retry keeps its first time. Renews the claim.
+ * Answers the record so far; a lease that somebody else claimed since is left out.
+ */
+export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; steps: RecordedStep[] }[]> {
+  return retryConflicts(() =>
+    many(
+      db,
+      `with done as (
+         select * from json_to_recordset($1)
+           as d (id text, fence integer, step text, evidence jsonb, "endsAccess" boolean)),
+       locked as (select l.id from leasehold.lease l where l.id in (select id from done) order by l.id for update)
+       update leasehold.lease l
+       set steps = case when l.steps @> jsonb_build_array(jsonb_build_object('step', d.step)) then l.steps
+           else l.steps || jsonb_build_object(
+             'step', d.step, 'at', to_jsonb(leasehold.ledger_now()), 'evidence', d.evidence) end,
+         access_ended_at = case when d."endsAccess" then coalesce(l.access_ended_at, leasehold.ledger_now())
+           else l.access_ended_at end,
+         next_action_at = leasehold.ledger_now() + ${CLAIM}
+       from done d join locked using (id)
+       where l.id = d.id and l.fence = d.fence and l.state = 'revoking'
+       returning l.id, l.steps`,
+      [JSON.stringify(done)],
+    ),
+  )
+}
+
+/** Gives claims back, to be tried again after `retryMs`; `error` null means nothing went wrong, there is just more to do. */
+export async function releaseClaims(
+  db: Db,
+  releases: { id: string; fence: number; error: string | null; retryMs: number }[],
+): Promise<void> {
+  await retryConflicts(() =>
+    many(
+      db,
+      `with given as (
+         select * from json_to_recordset($1)
+           as g (id text, fence integer, error text, "retryMs" double precision)),
+       locked as (select l.id from leasehold.lease l where l.id in (select id from given) order by l.id for update)
+       update leasehold.lease l
+       set claimed_by = null, last_error = coalesce(g.error, l.last_error),
+         attempts = l.attempts + (g.error is not null)::integer,
+         next_action_at = leasehold.ledger_now() + g."retryMs" * interval '1 millisecond'
+       from given g join locked using (id)
+       where l.id = g.id and l.fence = g.fence and l.state = 'revoking'`,
+      [JSON.stringify(releases)],
+    ),
+  )
+}
+
+/** revoking -> revoked, with the receipt in the same commit. Answers the ids moved. */
+export async function finish(
+  db: Db,
+  ended: { id: string; fence: number; receipt: string }[],
+): Promise<Set<string>> {
+  const rows = await retryConflicts(() =>
+    many<{ id: string }>(
+      db,
+      `with ended as (select * from json_to_recordset($1) as e (id text, fence integer, receipt text)),
+       locked as (select l.id from leasehold.lease l where l.id in (select id from ended) order by l.id for update),
+       moved as (
+         update leasehold.lease l
+         set state = 'revoked', ended_at = leasehold.ledger_now(), next_action_at = null, claimed_by = null
+         from ended e join locked using (id)
+         where l.id = e.id and l.fence = e.fence and l.state = 'revoking' and l.access_ended_at is not null
+         returning l.id, e.receipt)
+       insert into leasehold.receipt (lease_id, jws) select id, receipt from moved
+       returning lease_id as id`,
+      [JSON.stringify(ended)],
+    ),
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
+/** Targets with something due now. */
+export async function dueTargets(db: Db): Promise<string[]> {
+  const rows = await many<{ id: string }>(
+    db,
+    `select t.id from leasehold.target t
+     where exists (select from leasehold.lease l
+       where l.target_id = t.id and l.next_action_at <= leasehold.ledger_now())`,
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** Targets on which an ending has failed and waits for its next try: worth asking whether they are back. */
+export async function targetsWaitedFor(db: Db): Promise<string[]> {
+  const rows = await many<{ id: string }>(
+    db,
+    `select t.id from leasehold.target t
+     where exists (select from leasehold.lease l
+       where l.target_id = t.id and l.next_action_at is not null and l.state = 'revoking'
+         and l.claimed_by is null and l.attempts > 0)`,
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** The target answers again: everything that waits for its next try there is due now. */
+export async function retryNow(db: Db, targetId: string): Promise<number> {
+  const rows = await retryConflicts(() =>
+    many(
+      db,
+      `with waiting as (
+         select id from leasehold.lease
+         where target_id = $1 and state = 'revoking' and claimed_by is null and attempts > 0
+           and next_action_at > leasehold.ledger_now()
+         order by id for update skip locked)
+       update leasehold.lease l set next_action_at = leasehold.ledger_now()
+       from waiting w where l.id = w.id returning l.id`,
+      [targetId],
+    ),
+  )
+  return rows.length
+}

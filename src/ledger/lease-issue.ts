@@ -1,0 +1,143 @@
+import { change, type Db, many, retryConflicts } from './db.ts'
+import type { Document } from './documents.ts'
+import type { LeaseLimit } from './lease-words.ts'
+
+/** What issuing needs to know of a role, as it stands now. */
+export type Issuable = {
+  mountId: string
+  roleName: string
+  roleId: string
+  roleSpec: Document
+  defaultTtlSeconds: number
+  maxTtlSeconds: number
+  targetName: string
+  /** Null when the role's target does not exist (yet): a role may be written first. */
+  target: {
+    id: string
+    version: number
+    allowedRoles: string[]
+    spec: Document
+    engine: string
+    stuckLeases: number
+  } | null
+  now: Date
+}
+
+/** The live version of each role asked for, with its target; a role that does not exist has no row. */
+export function findIssuable(db: Db, asks: { mountId: string; roleName: string }[]): Promise<Issuable[]> {
+  return many<Issuable>(
+    db,
+    `select r.mount_id as "mountId", r.name as "roleName", r.id as "roleId", r.spec as "roleSpec",
+       r.default_ttl_seconds as "defaultTtlSeconds", r.max_ttl_seconds as "maxTtlSeconds",
+       r.target_name as "targetName", leasehold.ledger_now() as now,
+       case when t.id is not null then jsonb_build_object(
+         'id', t.id, 'version', t.version, 'allowedRoles', to_jsonb(t.allowed_roles), 'spec', t.spec, 'engine', t.engine,
+         'stuckLeases', (select count(*) from leasehold.lease l
+           where l.target_id = t.id and l.state = 'revoking' and l.attempts >= 6)) end as target
+     from (select distinct * from unnest($1::text[], $2::text[]) as a (mount_id, name)) a
+     join leasehold.role r on r.mount_id = a.mount_id and r.name = a.name and r.replaced_at is null
+     left join leasehold.target t
+       on t.mount_id = r.mount_id and t.name = r.target_name and t.removed_at is null`,
+    [asks.map(({ mountId }) => mountId), asks.map(({ roleName }) => roleName)],
+  )
+}
+
+export type Intent = {
+  id: string
+  path: string
+  mountId: string
+  roleId: string
+  targetId: string
+  tokenId: string
+  outlivesToken: boolean
+  account: string
+  issuedAt: Date
+  expiresAt: Date
+  hardExpiresAt: Date
+  limitedBy: LeaseLimit | null
+  hardLimitedBy: LeaseLimit
+  createDeadline: Date
+}
+
+/**
+ * Names the accounts in the ledger before they exist. Answers the ids written: an intent whose token has ended,
+ * or whose target was removed meanwhile, is left out. The share lock makes a token's end wait for us or us for it,
+ * so no lease slips past the end of its token.
+ */
+export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<string>> {
+  const rows = await retryConflicts(() =>
+    many<{ id: string }>(
+      db,
+      `with live_token as (
+         select id from leasehold.token
+         where id in (select distinct decode(token_id, 'hex') from json_to_recordset($1) as i (token_id text))
+           and ended_at is null and (expires_at is null or expires_at > leasehold.ledger_now())
+         order by id for share),
+       live_target as (
+         select id from leasehold.target
+         where id in (select distinct target_id from json_to_recordset($1) as i (target_id text))
+           and removed_at is null
+         order by id for share)
+       insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, outlives_token, account, state,
+         issued_at, expires_at, hard_expires_at, limited_by,
+         hard_limited_by, create_deadline, next_action_at)
+       select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.outlives_token, i.account, 'issuing',
+         i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
+         i.hard_limited_by, i.create_deadline, i.create_deadline
+       from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
+         token_id text, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
+         hard_expires_at timestamptz, limited_by text, hard_limited_by text,
+         create_deadline timestamptz)
+       join live_token k on k.id = decode(i.token_id, 'hex')
+       join live_target t on t.id = i.target_id
+       returning id`,
+      [JSON.stringify(intents.map(toRecord))],
+    ),
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
+function toRecord(intent: Intent): Record<string, unknown> {
+  return {
+    id: intent.id,
+    path: intent.path,
+    mount_id: intent.mountId,
+    role_id: intent.roleId,
+    target_id: intent.targetId,
+    token_id: intent.tokenId,
+    outlives_token: intent.outlivesToken,
+    account: intent.account,
+    issued_at: intent.issuedAt,
+    expires_at: intent.expiresAt,
+    hard_expires_at: intent.hardExpiresAt,
+    limited_by: intent.limitedBy,
+    hard_limited_by: intent.hardLimitedBy,
+    create_deadline: intent.createDeadline,
+  }
+}
+
+/** issuing -> active. Answers the ids moved: one that is missing is being ended already and must not be handed out. */
+export async function activate(db: Db, made: { id: string; targetRef: string }[]): Promise<Set<string>> {
+  const rows = await retryConflicts(() =>
+    many<{ id: string }>(
+      db,
+      `with made as (select * from unnest($1::text[], $2::text[]) as m (id, target_ref)),
+       locked as (select l.id from leasehold.lease l where l.id in (select id from made) order by l.id for update)
+       update leasehold.lease l
+       set state = 'active', target_ref = m.target_ref, next_action_at = l.expires_at
+       from made m join locked using (id)
+       where l.id = m.id and l.state = 'issuing'
+       returning l.id`,
+      [made.map(({ id }) => id), made.map(({ targetRef }) => targetRef)],
+    ),
+  )
+  return new Set(rows.map(({ id }) => id))
+}
+
+/** Keeps the target's own id of accounts that were made but will not be handed out: ending finds them by it. */
+export function noteTargetRef(db: Db, id: string, targetRef: string): Promise<number> {
+  return change(db, 'update leasehold.lease set target_ref = $2 where id = $1 and target_ref is null', [
+    id,
+    targetRef,
+  ])
+}

@@ -1,0 +1,83 @@
+import { change, type Db, many, one } from './db.ts'
+import type { Document } from './documents.ts'
+
+export type Target = {
+  id: string
+  mountId: string
+  name: string
+  engine: string
+  plugin: string
+  spec: Document
+  secretName: string
+  allowedRoles: string[]
+  verified: boolean
+  capabilities: Document | null
+  version: number
+}
+
+const TARGET = `id, mount_id as "mountId", name, engine, plugin, spec, secret_name as "secretName",
+  allowed_roles as "allowedRoles", verified, capabilities, version`
+
+export const findTarget = (db: Db, mountId: string, name: string): Promise<Target | undefined> =>
+  one<Target>(
+    db,
+    `select ${TARGET} from leasehold.target where mount_id = $1 and name = $2 and removed_at is null`,
+    [mountId, name],
+  )
+
+/** Any target a lease may pin, removed ones too. */
+export const findTargetById = (db: Db, id: string): Promise<Target | undefined> =>
+  one<Target>(db, `select ${TARGET} from leasehold.target where id = $1`, [id])
+
+export const listTargets = (db: Db, mountId: string): Promise<Target[]> =>
+  many<Target>(
+    db,
+    `select ${TARGET} from leasehold.target where mount_id = $1 and removed_at is null order by name`,
+    [mountId],
+  )
+
+/** The number that tells whether an open engine still matches its row. */
+export async function targetVersions(db: Db, ids: string[]): Promise<Map<string, number>> {
+  const rows = await many<{ id: string; version: number }>(
+    db,
+    'select id, version from leasehold.target where id = any($1)',
+    [ids],
+  )
+  return new Map(rows.map(({ id, version }) => [id, version]))
+}
+
+/** Writes a target whole. A live one of that id is replaced, and its version counts up. */
+export const putTarget = (db: Db, target: Omit<Target, 'version'>): Promise<number> =>
+  change(
+    db,
+    `insert into leasehold.target
+       (id, mount_id, name, engine, plugin, spec, secret_name, allowed_roles, verified, capabilities)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+     on conflict (id) do update set engine = excluded.engine, plugin = excluded.plugin, spec = excluded.spec,
+       secret_name = excluded.secret_name, allowed_roles = excluded.allowed_roles, verified = excluded.verified,
+       capabilities = excluded.capabilities, version = target.version + 1`,
+    [
+      target.id,
+      target.mountId,
+      target.name,
+      target.engine,
+      target.plugin,
+      target.spec,
+      target.secretName,
+      target.allowedRoles,
+      target.verified,
+      target.capabilities,
+    ],
+  )
+
+/** Counts the version up, so that every process opens the engine anew. */
+export const touchTarget = (db: Db, id: string): Promise<number> =>
+  change(db, 'update leasehold.target set version = version + 1 where id = $1', [id])
+
+/** The target is gone from the API; leases that pin it go on ending there. */
+export const removeTarget = (db: Db, id: string): Promise<number> =>
+  change(
+    db,
+    'update leasehold.target set removed_at = leasehold.ledger_now() where id = $1 and removed_at is null',
+    [id],
+  )

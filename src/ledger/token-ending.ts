@@ -1,0 +1,78 @@
+import { change, type Db, type Ledger, many, retryConflicts } from './db.ts'
+import { doom } from './lease-ending.ts'
+
+/** What ended, and on which targets leases now wait to be ended. */
+export type TokensEnded = { tokenIds: string[]; targetIds: string[] }
+
+/** Ends tokens, all below them, and every lease they made, in one transaction. */
+export const endTokens = (ledger: Ledger, ids: string[]): Promise<TokensEnded> =>
+  retryConflicts(() => ledger.transaction((db) => endTrees(db, ids)))
+
+/** The same for at most `limit` tokens whose time is over. Tokens that another sweep has in hand are left to it. */
+export const endExpired = (ledger: Ledger, limit: number): Promise<TokensEnded> =>
+  retryConflicts(() =>
+    ledger.transaction(async (db) => {
+      const expired = await many<{ id: string }>(
+        db,
+        `select encode(id, 'hex') as id from leasehold.token
+         where ended_at is null and expires_at <= leasehold.ledger_now()
+         order by expires_at limit $1 for update skip locked`,
+        [limit],
+      )
+      return endTrees(
+        db,
+        expired.map(({ id }) => id),
+      )
+    }),
+  )
+
+/** Ends one token and its leases; the tokens below it live on as orphans. */
+export const endAndOrphan = (ledger: Ledger, id: string): Promise<TokensEnded> =>
+  retryConflicts(() =>
+    ledger.transaction(async (db) => {
+      const ids = await lockUnended(db, 'id', [id])
+      await change(
+        db,
+        `update leasehold.token set parent_id = null where parent_id = decode($1, 'hex') and ended_at is null`,
+        [id],
+      )
+      return markEnded(db, ids)
+    }),
+  )
+
+/** Run it in a transaction, and that in `retryConflicts`: two trees may meet in the middle. */
+export async function endTrees(db: Db, ids: string[]): Promise<TokensEnded> {
+  const doomed = new Set<string>()
+  // Level by level, each locked before the next is read: a token locked here gets no more children, so the
+  // statement that reads the next level sees every child there will ever be.
+  let level = await lockUnended(db, 'id', ids)
+  while (level.length > 0) {
+    for (const id of level) doomed.add(id)
+    level = (await lockUnended(db, 'parent_id', level)).filter((id) => !doomed.has(id))
+  }
+  return markEnded(db, [...doomed])
+}
+
+async function lockUnended(db: Db, column: 'id' | 'parent_id', ids: string[]): Promise<string[]> {
+  if (ids.length === 0) return []
+  const rows = await many<{ id: string }>(
+    db,
+    `select encode(id, 'hex') as id from leasehold.token
+     where ${column} in (select decode(h, 'hex') from unnest($1::text[]) h) and ended_at is null
+     order by leasehold.token.id for update`,
+    [ids],
+  )
+  return rows.map(({ id }) => id)
+}
+
+async function markEnded(db: Db, tokenIds: string[]): Promise<TokensEnded> {
+  if (tokenIds.length === 0) return { tokenIds, targetIds: [] }
+  await change(
+    db,
+    `update leasehold.token set ended_at = leasehold.ledger_now()
+     where id in (select decode(h, 'hex') from unnest($1::text[]) h)`,
+    [tokenIds],
+  )
+  const leases = await doom(db, { tokenIds }, 'token_ended')
+  return { tokenIds, targetIds: [...new Set(leases.map(({ targetId }) => targetId))] }
+}

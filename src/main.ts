@@ -1,0 +1,84 @@
+import { readFile } from 'node:fs/promises'
+import { type Broker, compose, migrateLedger } from './compose.ts'
+import type { ServerConfig, TlsFiles, WorkerConfig } from './config.ts'
+import { createLogger, type Logger } from './lib/log.ts'
+
+/** How the processes of an installation start, run and stop. */
+
+/** Something that runs until it is told to stop. */
+export type Running = { stop(): Promise<void> }
+
+export function loggerFor(config: Pick<ServerConfig, 'log' | 'warnings'>): Logger {
+  const log = createLogger(config.log.level, config.log.format)
+  for (const warning of config.warnings) log.warn(warning)
+  return log
+}
+
+const composeFor = (config: WorkerConfig, log: Logger): Promise<Broker> =>
+  compose({
+    ledgerUrl: config.ledgerUrl,
+    queueUrl: config.queueUrl,
+    masterKey: config.masterKey,
+    sweepIntervalMs: config.sweepIntervalMs,
+    log,
+  })
+
+/** The API alone: `leasehold server`. */
+export async function startServer(config: ServerConfig): Promise<Running> {
+  const log = loggerFor(config)
+  const broker = await composeFor(config, log)
+  try {
+    const { url } = await broker.listen({ ...config.listen, ...(await readTls(config.tls)) })
+    log.info({ url }, 'the API is listening')
+  } catch (error) {
+    await broker.close()
+    throw error
+  }
+  return { stop: broker.close }
+}
+
+/** One of the fleet that ends leases: `leasehold worker`. */
+export async function startWorker(config: WorkerConfig): Promise<Running> {
+  const log = loggerFor(config)
+  const broker = await composeFor(config, log)
+  broker.startWorker()
+  log.info('the worker is running')
+  return { stop: broker.close }
+}
+
+/**
+ * Sets up or upgrades the ledger: `leasehold init`. Answers a root token when the ledger had no token at all, or with
+ * `newRoot`; who may do this holds the ledger and the master key, since composing fails without either.
+ */
+export async function initialize(
+  config: WorkerConfig,
+  { newRoot }: { newRoot: boolean },
+): Promise<string | undefined> {
+  const log = loggerFor(config)
+  await migrateLedger({ ledgerUrl: config.ledgerUrl, log })
+  const broker = await composeFor(config, log)
+  try {
+    if (!newRoot && (await broker.tokens.listAccessors()).length > 0) return undefined
+    return (await broker.tokens.createRootToken()).token.reveal()
+  } finally {
+    await broker.close()
+  }
+}
+
+export async function readTls(files: TlsFiles | undefined) {
+  if (!files) return {}
+  const [cert, key] = await Promise.all([readFile(files.cert, 'utf8'), readFile(files.key, 'utf8')])
+  const clientCa = files.clientCa === undefined ? {} : { clientCa: await readFile(files.clientCa, 'utf8') }
+  return { tls: { cert, key, ...clientCa } }
+}
+
+/** Runs until SIGINT or SIGTERM; a second signal does not wait for the work in hand. */
+export async function runUntilSignalled(running: Running): Promise<void> {
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', resolve)
+    process.once('SIGTERM', resolve)
+  })
+  process.once('SIGINT', () => process.exit(130))
+  process.once('SIGTERM', () => process.exit(143))
+  await running.stop()
+}

@@ -1,0 +1,8 @@
+/** The policies there are until documents can be written. */
+export const BUILT_IN_POLICIES: readonly string[] = ['default', 'root']
+
+/** Trimmed, lower-cased, sorted, each once; `root` swallows the rest. */
+export function tidyPolicies(names: readonly string[]): string[] {
+  const tidied = new Set(names.map((name) => name.trim().toLowerCase()).filter((name) => name !== ''))
+  return tidied.has('root') ? ['root'] : [...tidied].sort()
+}

@@ -1,0 +1,65 @@
+import type { Logger } from '../lib/log.ts'
+import { postgresServer } from './postgres-server.ts'
+import { createProducer } from './producer.ts'
+import type { QueueServer, ServerParts } from './queue-server.ts'
+import { redisServer } from './redis-server.ts'
+import { CLOSE_MS, type Handle, type Runner, startRunner, within } from './runner.ts'
+import { troubleLog } from './trouble.ts'
+
+/**
+ * The alarm clock: says "look at this target", to whichever worker is free, at about the right time. It is speed and
+ * not truth. A wake-up may be lost, late, early or doubled, and the queue may be away, wiped or full; leases end all
+ * the same, because every worker also sweeps the ledger. So nothing here fails the caller or makes it wait.
+ */
+export type Wakeups = {
+  /**
+   * Wakes a worker for the target once `delayMs` have passed. `dueSecond` names the alarm: whoever asks for the same
+   * target and second again asks for the same job. The row it is for must be committed before. In the past means now.
+   */
+  ensure(targetId: string, dueSecond: number, delayMs: number): void
+  /** Wakes a worker for the target at once; never joined with a wake-up that may already be running. */
+  wake(targetId: string): void
+  /**
+   * Works on wake-ups until closed, beside any number of other processes. `handle` runs once at a time for each
+   * target in this process, and starts at least once after every wake-up; what it throws is logged.
+   */
+  run(handle: Handle, options?: { concurrency?: number }): Runner
+  /** Closes the runners too. What could not be sent by then is left to the sweep. Bounded. */
+  close(): Promise<void>
+}
+
+export type { Runner } from './runner.ts'
+
+/**
+ * Connects in the background, for as long as it takes. `redis://` and `rediss://` URLs mean Redis or Valkey,
+ * `postgres://` BullMQ's own backend there. Installations that share a server are kept apart by their id.
+ */
+export function openWakeups(parts: { url: string; installation: string; log: Logger }): Wakeups {
+  const { log } = parts
+  const trouble = troubleLog(log)
+  const server = openServer({ ...parts, name: `leasehold-${parts.installation}`, onError: trouble.report })
+  const producer = createProducer(server, trouble, log)
+  const runners: Runner[] = []
+
+  const close = async (): Promise<void> => {
+    await Promise.all(runners.map((runner) => runner.close()))
+    await within(producer.close(), CLOSE_MS)
+    await within(server.close(), CLOSE_MS)
+  }
+  let closed: Promise<void> | undefined
+
+  return {
+    ensure: producer.ensure,
+    wake: producer.wake,
+    run(handle, options) {
+      const runner = startRunner({ ...options, server, handle, trouble, log })
+      runners.push(runner)
+      return runner
+    },
+    close: () => (closed ??= close()),
+  }
+}
+
+function openServer(parts: ServerParts): QueueServer {
+  return /^rediss?:/.test(parts.url) ? redisServer(parts) : postgresServer(parts)
+}

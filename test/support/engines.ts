@@ -1,0 +1,67 @@
+import type { AdminCredentials, EngineType, Spec } from '../../src/engine/engine.ts'
+import { postgres } from '../../src/engine/postgres/postgres.ts'
+import { sensitive } from '../../src/lib/sensitive.ts'
+import { MAJORS, startTestPostgres } from './postgres.ts'
+import { ADMIN_KINDS, openPostgresTarget } from './postgres-target.ts'
+
+/** What the conformance suite needs of one kind of system, to see from outside what an engine did there. */
+export type Rig = {
+  type: EngineType
+  target: Spec
+  admin: AdminCredentials
+  role: Spec
+  /** A role of which no account can be made, whatever state the target is in. */
+  brokenRole: Spec
+  /** A target where nothing answers. */
+  deadTarget: Spec
+  /** Opens a session with what a lease handed out; fails when the login is refused. */
+  logIn(secret: Readonly<Record<string, unknown>>): Promise<Guest>
+  /** Every account on the target that the engine could have made, by name. */
+  accountNames(): Promise<string[]>
+  /** When the target itself will refuse the login, null where it never does. */
+  expiryOf(name: string): Promise<Date | null>
+  stop(): Promise<void>
+}
+
+export type Guest = {
+  /** Does something that needs the role's rights, and fails when the session or the rights are gone. */
+  work(): Promise<void>
+  leave(): Promise<void>
+}
+
+/** Every implementation of the seam, by a name for the report. */
+export const RIGS: readonly { name: string; start(): Promise<Rig> }[] = MAJORS.flatMap((major) =>
+  ADMIN_KINDS.map((kind) => ({
+    name: `PostgreSQL ${major}, admin with ${kind}`,
+    start: async (): Promise<Rig> => {
+      const server = await startTestPostgres({ major })
+      const target = await openPostgresTarget(server, kind)
+      return {
+        type: postgres,
+        target: target.spec,
+        admin: { username: target.admin.username, password: sensitive(target.admin.password) },
+        role: target.role,
+        brokenRole: postgres.checkRole({ member_of: ['no such group'] }).spec,
+        deadTarget: postgres.checkTarget({ connection_url: 'postgresql://127.0.0.1:1/nowhere' }).spec,
+        async logIn(secret) {
+          const client = await target.logIn(secret as Parameters<typeof target.logIn>[0])
+          return {
+            work: async () => void (await client.query('SELECT note FROM shop.orders')),
+            leave: () => client.end(),
+          }
+        },
+        accountNames: async () =>
+          (await target.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'v\\_%'")).map(
+            ({ rolname }) => rolname,
+          ),
+        expiryOf: async (name) =>
+          (await target.sql(`SELECT rolvaliduntil FROM pg_roles WHERE rolname = '${name}'`))[0]
+            ?.rolvaliduntil ?? null,
+        async stop() {
+          await target.close()
+          await server.remove()
+        },
+      }
+    },
+  })),
+)

@@ -1,0 +1,40 @@
+import type { TestProject } from 'vitest/node'
+import { startTestPostgres } from './postgres.ts'
+import { givenUrl } from './provision.ts'
+import { startRedis } from './redis.ts'
+import { clearTestRoot, openTestRoot } from './test-root.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The superuser's URL on the run's shared PostgreSQL. */
+    postgresUrl: string
+    /** The run's shared Redis. */
+    redisUrl: string
+  }
+}
+
+/** One PostgreSQL and one Redis for the whole run. Whatever still runs at its end is ended, and fails the run. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const root = openTestRoot()
+  // vitest leaves at once on a signal; so must they.
+  const clear = () => clearTestRoot(root)
+  process.once('exit', clear)
+  const givenPostgres = process.env.TEST_POSTGRES_URL
+  const givenRedis = givenUrl('redis')
+  const postgres = givenPostgres
+    ? undefined
+    : await startTestPostgres({ settings: { max_connections: '400' } })
+  const redis = givenRedis ? undefined : await startRedis()
+  project.provide('postgresUrl', givenPostgres ?? postgres?.url() ?? '')
+  project.provide('redisUrl', givenRedis ?? redis?.url ?? '')
+  return async () => {
+    await redis?.stop()
+    await postgres?.remove()
+    process.off('exit', clear)
+    const left = clear()
+    if (left.length === 0) return
+    // vitest only prints what a tear-down throws.
+    process.exitCode = 1
+    console.error(`tests left servers running:\n${left.join('\n')}`)
+  }
+}

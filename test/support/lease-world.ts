@@ -1,0 +1,155 @@
+import type { TokenRequest } from '../../src/identity/token-create.ts'
+import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
+import { createLeaseBook, type LeaseBook } from '../../src/lease/book.ts'
+import { createEnder, type Ender } from '../../src/lease/ender.ts'
+import { adminCredentials, createEnrolment, type Enrolment } from '../../src/lease/enrolment.ts'
+import { createIssue, type Issue, type Issued } from '../../src/lease/issue.ts'
+import { createMounts, type Mount, type Mounts } from '../../src/lease/mounts.ts'
+import { openReceiptSigner, type ReceiptSigner } from '../../src/lease/receipts.ts'
+import { createRenew, type Renew } from '../../src/lease/renew.ts'
+import { createRoles, type Roles } from '../../src/lease/roles.ts'
+import { createRecovery, createSweep, type Sweep } from '../../src/lease/sweep.ts'
+import { createTargets, type Targets } from '../../src/lease/targets.ts'
+import type { Ledger } from '../../src/ledger/db.ts'
+import { sealedSecrets } from '../../src/ledger/sealed-secrets.ts'
+import { createLogger } from '../../src/lib/log.ts'
+import { sensitive } from '../../src/lib/sensitive.ts'
+import type { Principal } from '../../src/policy/principal.ts'
+import { builtinSecretStore } from '../../src/secrets/builtin/builtin-store.ts'
+import { type FakeTarget, fakeTarget } from './fake-engine.ts'
+import { openTestLedger, type TestLedger } from './ledger.ts'
+
+/** The lease layer on a real ledger and a target in memory; several processes of it can share both. */
+export type LeaseProcess = {
+  issue: Issue
+  renew: Renew
+  ender: Ender
+  sweep: Sweep
+  targets: Targets
+  tokens: TokenStore
+  mounts: Mounts
+  roles: Roles
+  enrolment: Enrolment
+  receipts: ReceiptSigner
+  book: LeaseBook
+  /** Targets this process asked the queue to wake. */
+  woken: string[]
+}
+
+export type LeaseWorld = LeaseProcess & {
+  test: TestLedger
+  ledger: Ledger
+  target: FakeTarget
+  mount: Mount
+  root: Principal
+  /** Another process on the same ledger and target. */
+  process(name: string): Promise<LeaseProcess>
+  /** A token below root with root's rights. */
+  childOfRoot(wanted?: { ttlSeconds?: number; numUses?: number; renewable?: boolean }): Promise<Principal>
+  /** Asks for a credential as root, of the role `app`. */
+  take(principal?: Principal): Promise<Issued>
+  close(): Promise<void>
+}
+
+const MASTER_KEY = sensitive(Buffer.alloc(32, 7).toString('base64'))
+const log = createLogger('silent', 'json')
+
+const CHILD: TokenRequest = {
+  path: 'auth/token/create',
+  orphan: false,
+  id: '',
+  policies: ['root'],
+  metadata: null,
+  noParent: false,
+  noDefaultPolicy: false,
+  renewable: true,
+  ttlSeconds: 0,
+  explicitMaxTtlSeconds: 0,
+  periodSeconds: 0,
+  type: '',
+  displayName: '',
+  numUses: 0,
+  entityAlias: '',
+}
+
+export async function openLeaseWorld(
+  role: { ttl?: number; max?: number; fields?: object } = {},
+): Promise<LeaseWorld> {
+  const test = await openTestLedger()
+  const target = fakeTarget()
+  const opened: Targets[] = []
+  const process = async (name: string): Promise<LeaseProcess> => {
+    const made = await leaseProcess(test.another(), target, name)
+    opened.push(made.targets)
+    return made
+  }
+  const first = await process('first')
+  await first.mounts.enable('database/', 'database', {})
+  const mount = (await first.mounts.find('database/')) as Mount
+  await first.enrolment.write(mount.id, 'db', {
+    plugin: 'fake-database-plugin',
+    verify: true,
+    allowedRoles: ['*'],
+    password: sensitive('admin-password'),
+    fields: { username: 'admin' },
+  })
+  await first.roles.write(mount.id, 'app', {
+    dbName: 'db',
+    defaultTtlSeconds: role.ttl ?? 60,
+    maxTtlSeconds: role.max ?? 600,
+    fields: { ...role.fields },
+  })
+  const { token } = await first.tokens.createRootToken()
+  const root = await first.tokens.authenticate(token.reveal(), '127.0.0.1')
+
+  return {
+    ...first,
+    test,
+    ledger: test.ledger,
+    target,
+    mount,
+    root,
+    process,
+    take: (principal = root) =>
+      first.issue({ principal, mount, path: 'database/creds/app', roleName: 'app' }),
+    async childOfRoot(wanted = {}) {
+      const { token: child } = await first.tokens.create(root, { ...CHILD, ...wanted })
+      return first.tokens.authenticate(child.reveal(), '127.0.0.1')
+    },
+    async close() {
+      await Promise.all(opened.map((targets) => targets.close()))
+      await test.close()
+    },
+  }
+}
+
+async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string): Promise<LeaseProcess> {
+  const engineTypes = [target.type]
+  const secrets = builtinSecretStore(sealedSecrets(ledger), MASTER_KEY)
+  const receipts = await openReceiptSigner(secrets, 'test-installation')
+  const woken: string[] = []
+  const wake = (targetId: string) => void woken.push(targetId)
+  const targets = createTargets({
+    ledger,
+    engineTypes,
+    admin: (row) => adminCredentials(secrets, row),
+    onRecovery: createRecovery({ ledger, wake, log }),
+  })
+  const ender = createEnder({ ledger, targets, receipts, log, worker, wake })
+  const tokens = createTokenStore(ledger, (targetIds) => targetIds.forEach(wake))
+  const { endExpiredTokens } = tokens
+  return {
+    targets,
+    ender,
+    tokens,
+    receipts,
+    woken,
+    issue: createIssue({ ledger, targets, engineTypes, ender, wakeAt: wake }),
+    renew: createRenew({ ledger, targets, wakeAt: wake }),
+    sweep: createSweep({ ledger, targets, ender, endExpiredTokens, intervalMs: 1_000_000, log }),
+    mounts: createMounts({ ledger, types: { secret: ['database'], auth: [] }, wake }),
+    roles: createRoles({ ledger, engineTypes }),
+    enrolment: createEnrolment({ ledger, secrets, engineTypes, wake }),
+    book: createLeaseBook(ledger),
+  }
+}

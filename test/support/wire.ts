@@ -1,0 +1,109 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type Api, type AppParts, createApi } from '../../src/http/app.ts'
+import type { Mount, Principal } from '../../src/http/ports.ts'
+import { longestMount, type Route } from '../../src/http/route.ts'
+import { type Listening, listen, type Tls } from '../../src/http/server.ts'
+import { BrokerError } from '../../src/lib/errors.ts'
+import { createLogger, type Logger } from '../../src/lib/log.ts'
+
+export const silent: Logger = createLogger('silent', 'json')
+
+export const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
+  tokenId: 'a'.repeat(64),
+  accessor: 'accessor-of-good',
+  displayName: 'tester',
+  policies: ['root'],
+  tokenExpiresAt: null,
+  tokenHardExpiresAt: null,
+  lastUse: false,
+  ...changes,
+})
+
+export const aMount = (path: string, type: string): Mount => ({
+  id: path,
+  path,
+  type,
+  description: '',
+  config: {},
+  options: null,
+})
+
+/** The token `good` may do everything, `weak` nothing; no other is known. */
+export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts> = {}): AppParts {
+  const mounts = [
+    aMount('database/', 'database'),
+    aMount('team-a/db/', 'database'),
+    aMount('auth/jwt/', 'jwt'),
+  ]
+  return {
+    log: silent,
+    authenticate: async (token) =>
+      token === 'good' || token === 'weak' ? aPrincipal({ displayName: token }) : undefined,
+    authorize: async ({ principal }) => {
+      if (principal.displayName !== 'good') throw new BrokerError('permission_denied', 'permission denied')
+    },
+    findMount: async (path) => longestMount(mounts, path),
+    routesOf: (type) => routes[type] ?? [],
+    ...changes,
+  }
+}
+
+export type Running = Listening & { api: Api }
+
+/** Serves on a free port for as long as `use` runs. */
+export async function serving<T>(
+  appParts: AppParts,
+  use: (at: Running) => Promise<T>,
+  tls?: Tls,
+): Promise<T> {
+  const api = createApi(appParts)
+  const listening = await listen({ host: '127.0.0.1', port: 0, tls }, api.app, silent)
+  try {
+    return await use({ ...listening, api })
+  } finally {
+    await listening.close(0)
+  }
+}
+
+/** A request with the good token unless `headers` say otherwise. */
+export async function ask(
+  at: { url: string },
+  method: string,
+  path: string,
+  { body, headers = {} }: { body?: string | object; headers?: Record<string, string> } = {},
+) {
+  const response = await fetch(`${at.url}${path}`, {
+    method,
+    headers: { 'X-Vault-Token': 'good', ...headers },
+    ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    json: text === '' ? undefined : JSON.parse(text),
+  }
+}
+
+export async function dial(port: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  await once(socket, 'connect')
+  return socket
+}
+
+/** Writes the pieces one by one and gives everything the server says until it closes the connection. */
+export async function exchange(socket: Duplex, ...pieces: (string | Uint8Array)[]): Promise<string> {
+  const heard: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => heard.push(chunk))
+  const closed = once(socket, 'close')
+  for (const piece of pieces) await new Promise((written) => socket.write(piece, written))
+  await closed
+  return Buffer.concat(heard).toString('latin1')
+}
+
+/** The bodies and status lines of answers that came one after the other. */
+export const statuses = (heard: string): number[] =>
+  [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))

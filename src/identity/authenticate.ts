@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Ledger, retryConflicts } from '../ledger/db.ts'
+import type { Ledger } from '../ledger/db.ts'
 import { endTrees, type TokensEnded } from '../ledger/token-ending.ts'
 import { findTokens, type KnownToken, type Spent, spendUses } from '../ledger/tokens.ts'
 import { batcher } from '../lib/batcher.ts'
@@ -65,7 +65,7 @@ async function takeUses(
   const uses = new Map<string, number>()
   for (const id of requests) uses.set(id, (uses.get(id) ?? 0) + 1)
   const wanted = [...uses].map(([id, count]) => ({ id, uses: count }))
-  const spent = await retryConflicts(() => ledger.transaction((db) => spendAndEnd(db, wanted)))
+  const spent = await ledger.transaction((db) => spendAndEnd(db, wanted))
   if (spent.ended.tokenIds.length > 0) ended(spent.ended)
 
   const had = new Map(spent.uses.map(({ id, usesBefore }) => [id, usesBefore]))

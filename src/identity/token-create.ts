@@ -1,4 +1,4 @@
-import { type Db, type Ledger, retryConflicts } from '../ledger/db.ts'
+import type { Db, Ledger } from '../ledger/db.ts'
 import { insertToken, type KnownToken, lockLiveToken, type Token } from '../ledger/tokens.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
@@ -41,7 +41,7 @@ export const createToken = (
   ledger: Ledger,
   principal: Principal,
   request: TokenRequest,
-): Promise<CreatedToken> => retryConflicts(() => ledger.transaction((db) => create(db, principal, request)))
+): Promise<CreatedToken> => ledger.transaction((db) => create(db, principal, request))
 
 async function create(db: Db, principal: Principal, request: TokenRequest): Promise<CreatedToken> {
   const parent = await lockLiveToken(db, principal.tokenId, 'share')

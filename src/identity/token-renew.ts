@@ -1,4 +1,4 @@
-import { type Db, type Ledger, retryConflicts } from '../ledger/db.ts'
+import type { Db, Ledger } from '../ledger/db.ts'
 import { type KnownToken, lockLiveToken, moveTokenEnd } from '../ledger/tokens.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { readTokenRole, type TokenRole } from './token-roles.ts'
@@ -12,8 +12,7 @@ export const renewToken = (
   ledger: Ledger,
   tokenId: string,
   incrementSeconds: number | undefined,
-): Promise<RenewedToken> =>
-  retryConflicts(() => ledger.transaction((db) => renew(db, tokenId, incrementSeconds)))
+): Promise<RenewedToken> => ledger.transaction((db) => renew(db, tokenId, incrementSeconds))
 
 async function renew(db: Db, tokenId: string, incrementSeconds: number | undefined): Promise<RenewedToken> {
   const token = await lockLiveToken(db, tokenId, 'update')

@@ -1,4 +1,4 @@
-import { type Ledger, retryConflicts } from '../ledger/db.ts'
+import type { Ledger } from '../ledger/db.ts'
 import { endAndOrphan, endExpired, endTokens, type TokensEnded } from '../ledger/token-ending.ts'
 import {
   findToken,
@@ -120,31 +120,29 @@ async function createRootToken(
 ): Promise<{ token: Sensitive; accessor: string }> {
   const text = given ?? newToken()
   const id = tokenIdOf(text)
-  const root = await retryConflicts(() =>
-    ledger.transaction(async (db) => {
-      const inserted = await insertToken(db, {
-        id,
-        accessor: newId(),
-        parentId: null,
-        type: 'service',
-        policies: ['root'],
-        path: 'auth/token/root',
-        displayName: 'root',
-        metadata: null,
-        role: null,
-        renewable: false,
-        usesLeft: null,
-        ttlSeconds: 0,
-        explicitMaxTtlSeconds: 0,
-        periodSeconds: 0,
-        boundCidrs: [],
-        expiresAt: null,
-        hardExpiresAt: null,
-      })
-      if (!inserted) await reviveRootToken(db, id)
-      return findToken(db, id)
-    }),
-  )
+  const root = await ledger.transaction(async (db) => {
+    const inserted = await insertToken(db, {
+      id,
+      accessor: newId(),
+      parentId: null,
+      type: 'service',
+      policies: ['root'],
+      path: 'auth/token/root',
+      displayName: 'root',
+      metadata: null,
+      role: null,
+      renewable: false,
+      usesLeft: null,
+      ttlSeconds: 0,
+      explicitMaxTtlSeconds: 0,
+      periodSeconds: 0,
+      boundCidrs: [],
+      expiresAt: null,
+      hardExpiresAt: null,
+    })
+    if (!inserted) await reviveRootToken(db, id)
+    return findToken(db, id)
+  })
   if (!root?.live || root.expiresAt || !root.policies.includes('root') || root.accessor === null) {
     throw new Error('a token of this text exists, and it is not a root token; choose another')
   }

@@ -4,7 +4,10 @@ import { Pool, type PoolClient, type QueryResultRow, types } from 'pg'
 export type Db = Pick<PoolClient, 'query'>
 
 export type Ledger = Db & {
-  /** Runs `work` in one transaction; its error is the one thrown, whatever the rollback does. */
+  /**
+   * Runs `work` in one transaction; its error is the one thrown, whatever the rollback does. Runs it again when the
+   * server ended it only because two transactions met, so it must not change anything but through its `db`.
+   */
   transaction<T>(work: (db: Db) => Promise<T>): Promise<T>
   close(): Promise<void>
 }
@@ -31,7 +34,7 @@ export function openLedger(url: string, onError: (error: Error) => void, { conne
 
   return {
     query: pool.query.bind(pool) as Db['query'],
-    transaction: (work) => transaction(pool, work),
+    transaction: (work) => retryConflicts(() => transaction(pool, work)),
     close: () => pool.end(),
   }
 }
@@ -79,12 +82,23 @@ export async function change(db: Db, sql: string, values: unknown[] = []): Promi
   return result.rowCount ?? 0
 }
 
+/**
+ * `many` for a statement that locks several rows: outside a transaction it is run again when it met another such
+ * statement. Inside one the whole transaction has to be, and `transaction` does.
+ */
+export function manyLocking<Row extends QueryResultRow>(
+  db: Db,
+  sql: string,
+  values: unknown[] = [],
+): Promise<Row[]> {
+  return 'transaction' in db ? retryConflicts(() => many<Row>(db, sql, values)) : many<Row>(db, sql, values)
+}
+
 const DEADLOCK = '40P01'
 const SERIALIZATION_FAILURE = '40001'
 const ATTEMPTS = 5
 
-/** Runs again what the server ended only because two of us met; the statement had no effect, so repeating is safe. */
-export async function retryConflicts<T>(work: () => Promise<T>): Promise<T> {
+async function retryConflicts<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work()

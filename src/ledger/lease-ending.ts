@@ -1,4 +1,4 @@
-import { type Db, many, retryConflicts } from './db.ts'
+import { type Db, many, manyLocking } from './db.ts'
 import { type Document, startingWith } from './documents.ts'
 import type { EndReason } from './lease-words.ts'
 
@@ -11,18 +11,16 @@ export type Doomed = { ids: string[] } | { prefix: string } | { mountId: string 
  */
 export function doom(db: Db, which: Doomed, reason: EndReason): Promise<{ id: string; targetId: string }[]> {
   const { condition, value } = doomedCondition(which)
-  return retryConflicts(() =>
-    many(
-      db,
-      `with locked as (
+  return manyLocking(
+    db,
+    `with locked as (
          select l.id from leasehold.lease l where l.state <> 'revoked' and ${condition} order by l.id for update)
        update leasehold.lease l
        set state = 'revoking', end_reason = coalesce(l.end_reason, $2),
          next_action_at = case when l.claimed_by is null then leasehold.ledger_now() else l.next_action_at end
        from locked where l.id = locked.id
        returning l.id, l.target_id as "targetId"`,
-      [value, reason],
-    ),
+    [value, reason],
   )
 }
 
@@ -78,10 +76,9 @@ const CLAIM_SET = `
 
 /** Takes due leases of a target: those whose access still stands first, the longest overdue before the others. */
 export function claimDue(db: Db, targetId: string, worker: string, limit: number): Promise<Claimed[]> {
-  return retryConflicts(() =>
-    many<Claimed>(
-      db,
-      `with due as (
+  return manyLocking<Claimed>(
+    db,
+    `with due as (
          select id from leasehold.lease
          where target_id = $1 and next_action_at <= leasehold.ledger_now()
          order by access_ended_at is not null, next_action_at limit $3
@@ -90,17 +87,15 @@ export function claimDue(db: Db, targetId: string, worker: string, limit: number
        from due, leasehold.role r, leasehold.target t
        where l.id = due.id and r.id = l.role_id and t.id = l.target_id
        returning ${CLAIM_RETURNING}`,
-      [targetId, worker, limit],
-    ),
+    [targetId, worker, limit],
   )
 }
 
 /** Takes these leases if they are due and nobody holds them. */
 export function claimThese(db: Db, ids: string[], worker: string): Promise<Claimed[]> {
-  return retryConflicts(() =>
-    many<Claimed>(
-      db,
-      `with due as (
+  return manyLocking<Claimed>(
+    db,
+    `with due as (
          select id from leasehold.lease
          where id = any($1) and next_action_at <= leasehold.ledger_now()
          order by id for update skip locked)
@@ -108,8 +103,7 @@ export function claimThese(db: Db, ids: string[], worker: string): Promise<Claim
        from due, leasehold.role r, leasehold.target t
        where l.id = due.id and r.id = l.role_id and t.id = l.target_id
        returning ${CLAIM_RETURNING}`,
-      [ids, worker],
-    ),
+    [ids, worker],
   )
 }
 
@@ -120,10 +114,9 @@ export type StepDone = { id: string; fence: number; step: string; evidence: Docu
  * Answers the record so far; a lease that somebody else claimed since is left out.
  */
 export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; steps: RecordedStep[] }[]> {
-  return retryConflicts(() =>
-    many(
-      db,
-      `with done as (
+  return manyLocking(
+    db,
+    `with done as (
          select * from json_to_recordset($1)
            as d (id text, fence integer, step text, evidence jsonb, "endsAccess" boolean)),
        locked as (select l.id from leasehold.lease l where l.id in (select id from done) order by l.id for update)
@@ -137,8 +130,7 @@ export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; ste
        from done d join locked using (id)
        where l.id = d.id and l.fence = d.fence and l.state = 'revoking'
        returning l.id, l.steps`,
-      [JSON.stringify(done)],
-    ),
+    [JSON.stringify(done)],
   )
 }
 
@@ -147,10 +139,9 @@ export async function releaseClaims(
   db: Db,
   releases: { id: string; fence: number; error: string | null; retryMs: number }[],
 ): Promise<void> {
-  await retryConflicts(() =>
-    many(
-      db,
-      `with given as (
+  await manyLocking(
+    db,
+    `with given as (
          select * from json_to_recordset($1)
            as g (id text, fence integer, error text, "retryMs" double precision)),
        locked as (select l.id from leasehold.lease l where l.id in (select id from given) order by l.id for update)
@@ -160,8 +151,7 @@ export async function releaseClaims(
          next_action_at = leasehold.ledger_now() + g."retryMs" * interval '1 millisecond'
        from given g join locked using (id)
        where l.id = g.id and l.fence = g.fence and l.state = 'revoking'`,
-      [JSON.stringify(releases)],
-    ),
+    [JSON.stringify(releases)],
   )
 }
 
@@ -170,10 +160,9 @@ export async function finish(
   db: Db,
   ended: { id: string; fence: number; receipt: string }[],
 ): Promise<Set<string>> {
-  const rows = await retryConflicts(() =>
-    many<{ id: string }>(
-      db,
-      `with ended as (select * from json_to_recordset($1) as e (id text, fence integer, receipt text)),
+  const rows = await manyLocking<{ id: string }>(
+    db,
+    `with ended as (select * from json_to_recordset($1) as e (id text, fence integer, receipt text)),
        locked as (select l.id from leasehold.lease l where l.id in (select id from ended) order by l.id for update),
        moved as (
          update leasehold.lease l
@@ -183,8 +172,7 @@ export async function finish(
          returning l.id, e.receipt)
        insert into leasehold.receipt (lease_id, jws) select id, receipt from moved
        returning lease_id as id`,
-      [JSON.stringify(ended)],
-    ),
+    [JSON.stringify(ended)],
   )
   return new Set(rows.map(({ id }) => id))
 }
@@ -214,18 +202,16 @@ export async function targetsWaitedFor(db: Db): Promise<string[]> {
 
 /** The target answers again: everything that waits for its next try there is due now. */
 export async function retryNow(db: Db, targetId: string): Promise<number> {
-  const rows = await retryConflicts(() =>
-    many(
-      db,
-      `with waiting as (
+  const rows = await manyLocking(
+    db,
+    `with waiting as (
          select id from leasehold.lease
          where target_id = $1 and state = 'revoking' and claimed_by is null and attempts > 0
            and next_action_at > leasehold.ledger_now()
          order by id for update skip locked)
        update leasehold.lease l set next_action_at = leasehold.ledger_now()
        from waiting w where l.id = w.id returning l.id`,
-      [targetId],
-    ),
+    [targetId],
   )
   return rows.length
 }

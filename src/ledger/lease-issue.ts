@@ -1,4 +1,4 @@
-import { change, type Db, many, retryConflicts } from './db.ts'
+import { change, type Db, many, manyLocking } from './db.ts'
 import type { Document } from './documents.ts'
 import type { LeaseLimit } from './lease-words.ts'
 
@@ -65,10 +65,9 @@ export type Intent = {
  * so no lease slips past the end of its token.
  */
 export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<string>> {
-  const rows = await retryConflicts(() =>
-    many<{ id: string }>(
-      db,
-      `with live_token as (
+  const rows = await manyLocking<{ id: string }>(
+    db,
+    `with live_token as (
          select id from leasehold.token
          where id in (select distinct decode(token_id, 'hex') from json_to_recordset($1) as i (token_id text))
            and ended_at is null and (expires_at is null or expires_at > leasehold.ledger_now())
@@ -91,8 +90,7 @@ export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<stri
        join live_token k on k.id = decode(i.token_id, 'hex')
        join live_target t on t.id = i.target_id
        returning id`,
-      [JSON.stringify(intents.map(toRecord))],
-    ),
+    [JSON.stringify(intents.map(toRecord))],
   )
   return new Set(rows.map(({ id }) => id))
 }
@@ -118,18 +116,16 @@ function toRecord(intent: Intent): Record<string, unknown> {
 
 /** issuing -> active. Answers the ids moved: one that is missing is being ended already and must not be handed out. */
 export async function activate(db: Db, made: { id: string; targetRef: string }[]): Promise<Set<string>> {
-  const rows = await retryConflicts(() =>
-    many<{ id: string }>(
-      db,
-      `with made as (select * from unnest($1::text[], $2::text[]) as m (id, target_ref)),
+  const rows = await manyLocking<{ id: string }>(
+    db,
+    `with made as (select * from unnest($1::text[], $2::text[]) as m (id, target_ref)),
        locked as (select l.id from leasehold.lease l where l.id in (select id from made) order by l.id for update)
        update leasehold.lease l
        set state = 'active', target_ref = m.target_ref, next_action_at = l.expires_at
        from made m join locked using (id)
        where l.id = m.id and l.state = 'issuing'
        returning l.id`,
-      [made.map(({ id }) => id), made.map(({ targetRef }) => targetRef)],
-    ),
+    [made.map(({ id }) => id), made.map(({ targetRef }) => targetRef)],
   )
   return new Set(rows.map(({ id }) => id))
 }

@@ -1,4 +1,4 @@
-import { type Db, many, retryConflicts } from './db.ts'
+import { type Db, many, manyLocking } from './db.ts'
 import type { Document } from './documents.ts'
 import type { LeaseLimit, LeaseState } from './lease-words.ts'
 
@@ -53,10 +53,9 @@ export type Extension = { id: string; expiresAt: Date; limitedBy: LeaseLimit | n
  * since it was read, or has expired, or is being ended.
  */
 export async function extendLeases(db: Db, extensions: Extension[]): Promise<Set<string>> {
-  const rows = await retryConflicts(() =>
-    many<{ id: string }>(
-      db,
-      `with asked as (
+  const rows = await manyLocking<{ id: string }>(
+    db,
+    `with asked as (
          select * from json_to_recordset($1) as e (id text, expires_at timestamptz, limited_by text, renewals integer)),
        locked as (select l.id from leasehold.lease l where l.id in (select id from asked) order by l.id for update)
        update leasehold.lease l
@@ -66,17 +65,16 @@ export async function extendLeases(db: Db, extensions: Extension[]): Promise<Set
        where l.id = e.id and l.state = 'active' and l.renewals = e.renewals
          and l.expires_at > leasehold.ledger_now()
        returning l.id`,
-      [
-        JSON.stringify(
-          extensions.map(({ id, expiresAt, limitedBy, renewals }) => ({
-            id,
-            expires_at: expiresAt,
-            limited_by: limitedBy,
-            renewals,
-          })),
-        ),
-      ],
-    ),
+    [
+      JSON.stringify(
+        extensions.map(({ id, expiresAt, limitedBy, renewals }) => ({
+          id,
+          expires_at: expiresAt,
+          limited_by: limitedBy,
+          renewals,
+        })),
+      ),
+    ],
   )
   return new Set(rows.map(({ id }) => id))
 }

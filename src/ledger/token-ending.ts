@@ -1,4 +1,4 @@
-import { change, type Db, type Ledger, many, retryConflicts } from './db.ts'
+import { change, type Db, type Ledger, many } from './db.ts'
 import { doom } from './lease-ending.ts'
 
 /** What ended, and on which targets leases now wait to be ended. */
@@ -6,41 +6,37 @@ export type TokensEnded = { tokenIds: string[]; targetIds: string[] }
 
 /** Ends tokens, all below them, and every lease they made, in one transaction. */
 export const endTokens = (ledger: Ledger, ids: string[]): Promise<TokensEnded> =>
-  retryConflicts(() => ledger.transaction((db) => endTrees(db, ids)))
+  ledger.transaction((db) => endTrees(db, ids))
 
 /** The same for at most `limit` tokens whose time is over. Tokens that another sweep has in hand are left to it. */
 export const endExpired = (ledger: Ledger, limit: number): Promise<TokensEnded> =>
-  retryConflicts(() =>
-    ledger.transaction(async (db) => {
-      const expired = await many<{ id: string }>(
-        db,
-        `select encode(id, 'hex') as id from leasehold.token
+  ledger.transaction(async (db) => {
+    const expired = await many<{ id: string }>(
+      db,
+      `select encode(id, 'hex') as id from leasehold.token
          where ended_at is null and expires_at <= leasehold.ledger_now()
          order by expires_at limit $1 for update skip locked`,
-        [limit],
-      )
-      return endTrees(
-        db,
-        expired.map(({ id }) => id),
-      )
-    }),
-  )
+      [limit],
+    )
+    return endTrees(
+      db,
+      expired.map(({ id }) => id),
+    )
+  })
 
 /** Ends one token and its leases; the tokens below it live on as orphans. */
 export const endAndOrphan = (ledger: Ledger, id: string): Promise<TokensEnded> =>
-  retryConflicts(() =>
-    ledger.transaction(async (db) => {
-      const ids = await lockUnended(db, 'id', [id])
-      await change(
-        db,
-        `update leasehold.token set parent_id = null where parent_id = decode($1, 'hex') and ended_at is null`,
-        [id],
-      )
-      return markEnded(db, ids)
-    }),
-  )
+  ledger.transaction(async (db) => {
+    const ids = await lockUnended(db, 'id', [id])
+    await change(
+      db,
+      `update leasehold.token set parent_id = null where parent_id = decode($1, 'hex') and ended_at is null`,
+      [id],
+    )
+    return markEnded(db, ids)
+  })
 
-/** Run it in a transaction, and that in `retryConflicts`: two trees may meet in the middle. */
+/** Run it in a transaction, which is run again when two trees meet in the middle. */
 export async function endTrees(db: Db, ids: string[]): Promise<TokensEnded> {
   const doomed = new Set<string>()
   // Level by level, each locked before the next is read: a token locked here gets no more children, so the

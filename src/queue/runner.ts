@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 import type { JobWorker, QueueServer } from './queue-server.ts'
 import type { Trouble } from './trouble.ts'
 
@@ -13,20 +14,28 @@ export type Runner = {
 
 const CONCURRENCY = 100
 const RETRY_MS = 1_000
-export const CLOSE_MS = 10_000
+const DRAIN_MS = 10_000
+/** For telling the queue that work is done; when it does not listen, others do the work again and find none. */
+const GOODBYE_MS = 2_000
 
 type Parts = { server: QueueServer; handle: Handle; concurrency?: number; trouble: Trouble; log: Logger }
 
 /** The working side. Starts as soon as the queue answers, however long that takes. */
 export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble, log }: Parts): Runner {
+  // A target that hangs holds one of the worker's places, however long it hangs and however often it is woken.
+  const work = oneAtATime((targetId) =>
+    // A failure is the handler's to remember, in the ledger: the queue does not try again, the sweep does.
+    handle(targetId).catch((error: unknown) =>
+      log.error({ targetId, error: messageOf(error) }, 'a wake-up failed; the sweep tries again'),
+    ),
+  )
   const closing = new AbortController()
-  const work = oneAtATime(handle, closing.signal, log)
   let worker: JobWorker | undefined
 
   const start = async (): Promise<void> => {
     await server.prepare()
     if (closing.signal.aborted) return
-    worker = server.worker((job) => work(job.data.targetId), concurrency)
+    worker = server.worker((job) => work.run(job.data.targetId), concurrency)
     await worker.waitUntilReady()
     trouble.over()
     worker.run().catch(trouble.report)
@@ -50,37 +59,10 @@ export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble
     async close() {
       closing.abort()
       const closed = Promise.all([worker?.close(), starting]).catch(trouble.report)
-      if (!(await within(closed, CLOSE_MS)))
-        log.warn('leaving wake-ups that are still being worked on to others')
+      if (!(await within(work.drain(), DRAIN_MS)))
+        log.warn('leaving to others wake-ups that are still in hand')
+      await within(closed, GOODBYE_MS)
     },
-  }
-}
-
-/**
- * Runs the handler once at a time for each target. A wake-up that arrives meanwhile makes it run once more instead of
- * taking up another place, so a target that hangs holds one of the worker's places however long it hangs.
- */
-function oneAtATime(handle: Handle, closing: AbortSignal, log: Logger): Handle {
-  const running = new Map<string, { again: boolean }>()
-  return async (targetId) => {
-    const before = running.get(targetId)
-    if (before) {
-      before.again = true
-      return
-    }
-    const mine = { again: false }
-    running.set(targetId, mine)
-    do {
-      mine.again = false
-      // A failure is the handler's to remember, in the ledger: the queue does not try again, the sweep does.
-      await handle(targetId).catch((error: unknown) =>
-        log.error(
-          { targetId, error: messageOf(error) },
-          'a wake-up was not seen through; the sweep tries again',
-        ),
-      )
-    } while (mine.again && !closing.aborted)
-    running.delete(targetId)
   }
 }
 
@@ -88,7 +70,7 @@ function oneAtATime(handle: Handle, closing: AbortSignal, log: Logger): Handle {
 export async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController()
   const late = sleep(ms, false, { signal: timer.signal }).catch(() => false)
-  const done = await Promise.race([promise.then(() => true), late])
+  const inTime = await Promise.race([promise.then(() => true), late])
   timer.abort()
-  return done
+  return inTime
 }

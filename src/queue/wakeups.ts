@@ -3,7 +3,7 @@ import { postgresServer } from './postgres-server.ts'
 import { createProducer } from './producer.ts'
 import type { QueueServer, ServerParts } from './queue-server.ts'
 import { redisServer } from './redis-server.ts'
-import { CLOSE_MS, type Handle, type Runner, startRunner, within } from './runner.ts'
+import { type Handle, type Runner, startRunner, within } from './runner.ts'
 import { troubleLog } from './trouble.ts'
 
 /**
@@ -30,6 +30,8 @@ export type Wakeups = {
 
 export type { Runner } from './runner.ts'
 
+const CLOSE_MS = 2_000
+
 /**
  * Connects in the background, for as long as it takes. `redis://` and `rediss://` URLs mean Redis or Valkey,
  * `postgres://` BullMQ's own backend there. Installations that share a server are kept apart by their id.
@@ -42,8 +44,7 @@ export function openWakeups(parts: { url: string; installation: string; log: Log
   const runners: Runner[] = []
 
   const close = async (): Promise<void> => {
-    await Promise.all(runners.map((runner) => runner.close()))
-    await within(producer.close(), CLOSE_MS)
+    await Promise.all([within(producer.close(), CLOSE_MS), ...runners.map((runner) => runner.close())])
     await within(server.close(), CLOSE_MS)
   }
   let closed: Promise<void> | undefined

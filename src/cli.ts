@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { loadConfig } from './config.ts'
 import { banner, startDev } from './dev/dev.ts'
@@ -43,6 +44,30 @@ program
         ? 'The ledger is set up. It has tokens already; `leasehold init --new-root` makes a new root token.\n'
         : `The ledger is set up. Root token, shown this once:\n\n  ${token}\n`,
     )
+  })
+
+program
+  .command('demo')
+  .description('play the life of a lease, step by step, against a running `leasehold dev` or one of its own')
+  .action(async () => {
+    const { demo } = await import('./cli/demo.ts')
+    process.exitCode = await demo(process.env, process.stdout, fileURLToPath(import.meta.url))
+  })
+
+program
+  .command('receipt')
+  .description('proofs of ended leases')
+  .command('verify')
+  .description(
+    'check a receipt offline: exit code 0 for a genuine one, 1 for any other, 2 when it cannot be checked',
+  )
+  .argument('<file>', "the receipt, or the API's answer with it; `-` for standard input")
+  .requiredOption('--jwks <file|url>', 'the public keys, as sys/leasehold/jwks answers them')
+  .option('--json', 'print what the receipt says as JSON', false)
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .action(async (file: string, options: { jwks: string; json: boolean }) => {
+    const { verifyReceipt } = await import('./cli/receipt.ts')
+    process.exitCode = await verifyReceipt(file, options, process.stdout, process.stderr)
   })
 
 program.parseAsync().catch((error) => {

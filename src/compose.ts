@@ -34,7 +34,7 @@ import type { Sensitive } from './lib/sensitive.ts'
 import { VERSION } from './lib/version.ts'
 import { decide, isRoot } from './policy/decide.ts'
 import type { Principal } from './policy/principal.ts'
-import { openWakeups, type Wakeups } from './queue/wakeups.ts'
+import { openWakeups } from './queue/wakeups.ts'
 import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
 
 /** The only file that builds parts and joins them; read it to see the whole. */
@@ -109,7 +109,10 @@ async function composeOn(
   const receipts = await openReceiptSigner(secrets, installation)
   const wakeups = openWakeups({ url: queueUrl.reveal(), installation, log })
   const { wake } = wakeups
-  const wakeAt = (targetId: string, dueAt: Date, now: Date) => wakeWhenDue(wakeups, targetId, dueAt, now)
+  const wakeAt = (targetId: string, dueAt: Date, inMs: number) => {
+    const second = Math.ceil(dueAt.getTime() / 1_000)
+    wakeups.ensure(targetId, second, second * 1_000 - dueAt.getTime() + inMs)
+  }
 
   const targets = createTargets({
     ledger,
@@ -149,6 +152,15 @@ async function composeOn(
   })
 
   let server: Listening | undefined
+  let closing: Promise<void> | undefined
+  const closeAll = async () => {
+    await server?.close()
+    await api.settled()
+    await wakeups.close()
+    await sweep.stop()
+    await targets.close()
+    await ledger.close()
+  }
 
   return {
     api,
@@ -168,14 +180,7 @@ async function composeOn(
       wakeups.run((targetId) => ender.drain(targetId))
       sweep.start()
     },
-    async close() {
-      await server?.close()
-      await api.settled()
-      await wakeups.close()
-      await sweep.stop()
-      await targets.close()
-      await ledger.close()
-    },
+    close: () => (closing ??= closeAll()),
   }
 }
 
@@ -214,9 +219,7 @@ export function routeTables(parts: {
       enrolment,
       roles,
       issue,
-      undelivered: async (leaseId) => {
-        await ender.doom({ ids: [leaseId.slice(leaseId.lastIndexOf('/') + 1)] }, 'undelivered')
-      },
+      undelivered: (leaseId) => ender.abandon(leaseId.slice(leaseId.lastIndexOf('/') + 1), 'undelivered'),
     }),
   }
 }
@@ -238,9 +241,4 @@ function authorize({ principal, operation, path, sudo }: Ask): void {
   const allowed = decide(principal, operation, path) === 'allow'
   const sudoAllowed = !sudo || decide(principal, 'sudo', path) === 'allow'
   if (!allowed || !sudoAllowed) throw new BrokerError('permission_denied', 'permission denied')
-}
-
-function wakeWhenDue(wakeups: Wakeups, targetId: string, dueAt: Date, now: Date): void {
-  const second = Math.ceil(dueAt.getTime() / 1_000)
-  wakeups.ensure(targetId, second, second * 1_000 - now.getTime())
 }

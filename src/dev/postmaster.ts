@@ -113,7 +113,11 @@ async function launchOn(cluster: Cluster, socketDir: string, port: number): Prom
     const child = spawnServer(cluster, socketDir, port, log.fd)
     const ended = new Promise<string>((resolve) => {
       child.once('error', (error) => resolve(error.message))
-      child.once('exit', async () => resolve((await readFile(cluster.home.log)).subarray(begin).toString()))
+      child.once('exit', async () => {
+        // The log may have been removed together with the data.
+        const log = await readFile(cluster.home.log).catch(() => Buffer.alloc(0))
+        resolve(log.subarray(begin).toString())
+      })
     })
     const postmaster = { pid: child.pid ?? 0, port, socketDir, tcp: cluster.tcpPort !== undefined }
     return await readyOrEnded(cluster, postmaster, ended).catch((error) => {

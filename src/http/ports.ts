@@ -3,8 +3,7 @@ import type { Principal } from '../policy/principal.ts'
 export type { Principal }
 
 /** What may be asked of a path. POST and PUT are one operation, as in the dialect. */
-export const OPERATIONS = ['read', 'list', 'update', 'patch', 'delete'] as const
-export type Operation = (typeof OPERATIONS)[number]
+export type Operation = 'read' | 'list' | 'update' | 'patch' | 'delete'
 
 /** Where an engine or an auth method answers. `path` ends with a slash; auth mounts begin with `auth/`. */
 export type Mount = {

@@ -43,7 +43,7 @@ export type OpenCall<F extends Fields = Fields> = {
 export type Call<F extends Fields = Fields> = OpenCall<F> & { principal: Principal; token: Sensitive }
 
 /** token: proven and allowed by policy. optional: a token that is sent must be good, and policy is the handler's. */
-export type Proof = 'token' | 'optional' | 'none'
+type Proof = 'token' | 'optional' | 'none'
 
 export type Endpoint = {
   fields: Fields

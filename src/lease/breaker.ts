@@ -4,8 +4,6 @@ export type Breaker = {
   allowsIssuing(): boolean
   succeeded(): void
   unreachable(): void
-  /** The last word was not a success: it failed, or nobody has asked yet. */
-  inDoubt(): boolean
 }
 
 const FAILURES_TO_OPEN = 3
@@ -41,6 +39,5 @@ export function createBreaker(
       doubt = true
       if (failures >= FAILURES_TO_OPEN) closedUntilMs = nowMs() + RETRY_AFTER_MS
     },
-    inDoubt: () => doubt,
   }
 }

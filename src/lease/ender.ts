@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Ledger } from '../ledger/db.ts'
 import { claimDue, claimThese, type Doomed, doom } from '../ledger/lease-ending.ts'
 import { findLeaseStates } from '../ledger/lease-queries.ts'
 import type { EndReason } from '../ledger/lease-words.ts'
 import { batcher } from '../lib/batcher.ts'
+import { messageOf } from '../lib/errors.ts'
 import { ok } from '../lib/result.ts'
 import { type EndParts, endClaimed, type Outcome } from './end.ts'
 
@@ -13,6 +15,8 @@ import { type EndParts, endClaimed, type Outcome } from './end.ts'
 export type Ender = {
   /** Makes leases due now and wakes the workers. Answers how many are on their way out. */
   doom(which: Doomed, reason: EndReason): Promise<number>
+  /** Dooms a lease that nobody got, waiting out a ledger that is away; at last its expiry must do. Never throws. */
+  abandon(id: string, reason: EndReason): Promise<void>
   /** Ends these leases before it returns, as far as the target lets it; what fails goes on in the background. */
   endNow(which: Doomed, reason: EndReason): Promise<Outcome[]>
   /** Ends everything due on a target; returns when a claim comes back empty. Calls share one run. */
@@ -24,6 +28,9 @@ const END_NOW_BATCH = 128
 /** How long `endNow` watches a lease that another worker holds. */
 const WATCH_MS = 30_000
 const WATCH_EVERY_MS = 100
+/** About as long as a ledger takes to fail over. */
+const ABANDON_PATIENCE_MS = 60_000
+const ABANDON_EVERY_MS = 500
 
 export function createEnder(parts: EndParts & { worker: string; wake: (targetId: string) => void }): Ender {
   const { ledger, worker } = parts
@@ -81,6 +88,20 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
 
   return {
     doom: async (which, reason) => (await doomAndWake(which, reason)).length,
+    async abandon(id, reason) {
+      for (const untilMs = performance.now() + ABANDON_PATIENCE_MS; ; ) {
+        try {
+          await doomAndWake({ ids: [id] }, reason)
+          return
+        } catch (error) {
+          if (performance.now() > untilMs) {
+            parts.log.error({ leaseId: id, error: messageOf(error) }, 'a lease nobody got will only expire')
+            return
+          }
+          await sleep(ABANDON_EVERY_MS)
+        }
+      }
+    },
     async endNow(which, reason) {
       const doomed = await doom(ledger, which, reason)
       const outcomes = await Promise.all(doomed.map(({ id, targetId }) => enderFor(targetId)(id)))
@@ -100,7 +121,7 @@ async function watch(ledger: Ledger, id: string): Promise<Outcome> {
     const [lease] = await findLeaseStates(ledger, [id])
     if (!lease || lease.state === 'revoked') return { id, state: 'revoked' }
     if (lease.attempts > attemptsBefore) return { id, state: 'waiting', error: lease.lastError ?? '' }
-    await new Promise((resolve) => setTimeout(resolve, WATCH_EVERY_MS))
+    await sleep(WATCH_EVERY_MS)
   }
   return { id, state: 'waiting', error: 'another worker is still ending it' }
 }

@@ -44,8 +44,8 @@ export type IssueParts = {
   targets: Targets
   engineTypes: readonly EngineType[]
   ender: Ender
-  /** Asks for a look at the target when this lease is due. */
-  wakeAt: (targetId: string, dueAt: Date, now: Date) => void
+  /** Asks for a look at the target when this lease is due, on the ledger's clock, which is in so many milliseconds. */
+  wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
 }
 
 /** A create that has not happened by then never may; the sweep ends what is still `issuing` after it. */
@@ -62,22 +62,29 @@ export function createIssue(parts: IssueParts): Issue {
 
   return async (ask) => {
     refuseLastUse(ask.principal)
+    // Before the ledger says what time it is, so that no deadline of ours passes later than the row's.
+    const sinceMs = performance.now()
     const found = await ledger.find({ mountId: ask.mount.id, roleName: ask.roleName })
     const plan = planIssue(parts, ask, found)
     const intentWritten = await ledger.intend(plan.intent)
-    const sinceMs = performance.now()
     if (!intentWritten) throw new BrokerError('permission_denied', 'invalid token')
 
     const target = await parts.targets.open(plan.target.id, plan.target.version).catch((error) => {
       throw targetFailure(error)
     })
     const created = await createAccount(parts, target, plan, sinceMs)
-    const active = await ledger.activate({ id: plan.intent.id, targetRef: created.targetRef })
+    const active = await ledger
+      .activate({ id: plan.intent.id, targetRef: created.targetRef })
+      .catch((error) => {
+        // It may be active all the same, and nobody will have its secret. Not waited for: the caller has waited enough.
+        void parts.ender.abandon(plan.intent.id, 'issue_failed')
+        throw error
+      })
     if (!active) {
       await noteTargetRef(parts.ledger, plan.intent.id, created.targetRef)
       throw new BrokerError('target_failed', 'the lease was ended while it was being issued')
     }
-    parts.wakeAt(plan.target.id, plan.terms.expiresAt, plan.now)
+    parts.wakeAt(plan.target.id, plan.terms.expiresAt, remainingMs(plan, sinceMs))
     return {
       leaseId: `${ask.path}/${plan.intent.id}`,
       terms: plan.terms,
@@ -214,6 +221,10 @@ function tokenMaximum(
   if (outlivesToken || !principal.tokenHardExpiresAt) return []
   return [{ name: 'token', seconds: (principal.tokenHardExpiresAt.getTime() - now.getTime()) / 1_000 }]
 }
+
+/** How long the lease has to live, `sinceMs` being the moment at which its terms were fixed. */
+const remainingMs = ({ terms, now }: Plan, sinceMs: number): number =>
+  terms.expiresAt.getTime() - now.getTime() - (performance.now() - sinceMs)
 
 async function createAccount(
   parts: IssueParts,

@@ -26,7 +26,7 @@ const ATTEMPTS = 10
 export function createRenew(parts: {
   ledger: Ledger
   targets: Targets
-  wakeAt: (targetId: string, dueAt: Date, now: Date) => void
+  wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
 }): Renew {
   const find = batcher<string, Renewable | undefined>(
     async (ids) => {
@@ -51,6 +51,7 @@ export function createRenew(parts: {
     const { path, id } = splitLeaseId(leaseId)
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const lease = checkRenewable(path, await find(id), mayTouch)
+      const readMs = performance.now()
       const terms = renewalTerms(lease, incrementSeconds)
       await extendOnTarget(parts.targets, lease, terms)
       const extension = {
@@ -60,7 +61,12 @@ export function createRenew(parts: {
         renewals: lease.renewals,
       }
       if (await extend(extension)) {
-        parts.wakeAt(lease.targetId, terms.expiresAt, lease.now)
+        const sinceReadMs = performance.now() - readMs
+        parts.wakeAt(
+          lease.targetId,
+          terms.expiresAt,
+          terms.expiresAt.getTime() - lease.now.getTime() - sinceReadMs,
+        )
         return terms
       }
     }

@@ -1,6 +1,6 @@
 import type { Ledger } from '../ledger/db.ts'
-import { dueTargets, retryNow, targetsWaitedFor } from '../ledger/lease-ending.ts'
-import { targetVersions } from '../ledger/targets.ts'
+import { dueTargets, retryNow } from '../ledger/lease-ending.ts'
+import { targetsInUse } from '../ledger/targets.ts'
 import { messageOf } from '../lib/errors.ts'
 import { jitter } from '../lib/ids.ts'
 import type { Logger } from '../lib/log.ts'
@@ -47,7 +47,7 @@ export function createSweep(parts: {
     for (const targetId of await dueTargets(ledger)) {
       work(`ending leases on target ${targetId}`, () => parts.ender.drain(targetId))
     }
-    await askDoubtful(parts, work)
+    await greetTargets(parts, work)
   }
 
   const loop = async (): Promise<void> => {
@@ -79,17 +79,17 @@ export function createSweep(parts: {
   }
 }
 
-/** Asks the targets that leases wait for whether they are back; the breaker hears the answer and acts on it. */
-async function askDoubtful(
+/**
+ * Keeps this worker's connection for ending warm on every target, so that it need not get a new one when clients have
+ * used all of them up; and learns from it whether the target answers, which the breaker acts on.
+ */
+async function greetTargets(
   parts: { ledger: Ledger; targets: Targets },
   work: (name: string, task: () => Promise<unknown>) => void,
 ): Promise<void> {
-  const ids = await targetsWaitedFor(parts.ledger)
-  if (ids.length === 0) return
-  for (const [id, version] of await targetVersions(parts.ledger, ids)) {
-    work(`asking target ${id}`, async () => {
+  for (const { id, version } of await targetsInUse(parts.ledger)) {
+    work(`greeting target ${id}`, async () => {
       const { engine, breaker } = await parts.targets.open(id, version)
-      if (!breaker.inDoubt()) return
       await engine.ping().then(breaker.succeeded, breaker.unreachable)
     })
   }

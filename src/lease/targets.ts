@@ -34,8 +34,6 @@ export type OpenTarget = {
 export type Targets = {
   /** The open target, opened anew when `version` is newer than what is open. */
   open(id: string, version: number): Promise<OpenTarget>
-  /** Those open now whose last word was not a success. */
-  inDoubt(): OpenTarget[]
   close(): Promise<void>
 }
 
@@ -92,7 +90,6 @@ export function createTargets(parts: {
         opened.delete(id)
       }
     },
-    inDoubt: () => [...resolved.values()].filter(({ breaker }) => breaker.inDoubt()),
     async close() {
       for (const timer of retiring.values()) clearTimeout(timer)
       const engines = [...retiring.keys(), ...[...resolved.values()].map(({ engine }) => engine)]

@@ -188,18 +188,6 @@ export async function dueTargets(db: Db): Promise<string[]> {
   return rows.map(({ id }) => id)
 }
 
-/** Targets on which an ending has failed and waits for its next try: worth asking whether they are back. */
-export async function targetsWaitedFor(db: Db): Promise<string[]> {
-  const rows = await many<{ id: string }>(
-    db,
-    `select t.id from leasehold.target t
-     where exists (select from leasehold.lease l
-       where l.target_id = t.id and l.next_action_at is not null and l.state = 'revoking'
-         and l.claimed_by is null and l.attempts > 0)`,
-  )
-  return rows.map(({ id }) => id)
-}
-
 /** The target answers again: everything that waits for its next try there is due now. */
 export async function retryNow(db: Db, targetId: string): Promise<number> {
   const rows = await manyLocking(

@@ -36,15 +36,14 @@ export const listTargets = (db: Db, mountId: string): Promise<Target[]> =>
     [mountId],
   )
 
-/** The number that tells whether an open engine still matches its row. */
-export async function targetVersions(db: Db, ids: string[]): Promise<Map<string, number>> {
-  const rows = await many<{ id: string; version: number }>(
+/** Targets that are enrolled, or still have leases to end; with the number that tells whether an open engine is current. */
+export const targetsInUse = (db: Db): Promise<{ id: string; version: number }[]> =>
+  many(
     db,
-    'select id, version from leasehold.target where id = any($1)',
-    [ids],
+    `select t.id, t.version from leasehold.target t
+     where t.removed_at is null
+       or exists (select from leasehold.lease l where l.target_id = t.id and l.next_action_at is not null)`,
   )
-  return new Map(rows.map(({ id, version }) => [id, version]))
-}
 
 /** Writes a target whole. A live one of that id is replaced, and its version counts up. */
 export const putTarget = (db: Db, target: Omit<Target, 'version'>): Promise<number> =>

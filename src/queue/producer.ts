@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../lib/log.ts'
+import { pause } from '../lib/pause.ts'
 import { createMemory, type Memory } from './memory.ts'
 import type { JobQueue, NewJob, QueueServer } from './queue-server.ts'
 import type { Trouble } from './trouble.ts'
@@ -50,7 +50,7 @@ export function createProducer(server: QueueServer, trouble: Trouble, log: Logge
   }
 
   const sendBatch = async (): Promise<void> => {
-    const batch = [...waiting].slice(0, BATCH)
+    const batch = first(waiting, BATCH)
     // Taken out before they leave: a "now" asked for from here on may come after the worker has looked.
     for (const [key] of batch) waiting.delete(key)
     try {
@@ -123,5 +123,11 @@ function remember(sent: Memory, batch: [string, Alarm][]): void {
   }
 }
 
-const pause = (ms: number, signal: AbortSignal): Promise<unknown> =>
-  sleep(ms, undefined, { signal }).catch(() => {}) // closing wakes us
+function first<K, V>(map: Map<K, V>, count: number): [K, V][] {
+  const entries: [K, V][] = []
+  for (const entry of map) {
+    if (entries.length === count) break
+    entries.push(entry)
+  }
+  return entries
+}

@@ -1,8 +1,9 @@
 import type { BackendFactory, IQueueBackend, Job } from 'bullmq'
 import type { Logger } from '../lib/log.ts'
+import { pause } from '../lib/pause.ts'
 
 /** Everything a job says. Job data is clear text on the server, so it holds no fact and no secret. */
-export type Wakeup = { targetId: string }
+type Wakeup = { targetId: string }
 
 export type NewJob = { name: string; data: Wakeup; opts: { jobId: string; delay: number } }
 
@@ -66,7 +67,7 @@ export function patient<B extends IQueueBackend, C>(
       try {
         return await fetch(...call)
       } catch (error) {
-        await new Promise((resolve) => setTimeout(resolve, FETCH_RETRY_MS))
+        await pause(FETCH_RETRY_MS)
         // It may be our schema that is gone. The error to tell is the first one.
         await prepare().catch(() => {})
         throw error

@@ -14,6 +14,7 @@ export function redisServer({ url, name, onError, log }: ServerParts): QueueServ
   const watched = (client: Redis): Redis => {
     clients.add(client)
     client.on('error', onError)
+    client.on('connecting', () => clients.add(client))
     client.on('end', () => clients.delete(client))
     const info = client.info.bind(client) as (...args: unknown[]) => Promise<string>
     // The form with a callback is ioredis' own, to see whether the server has loaded its data.
@@ -29,10 +30,12 @@ export function redisServer({ url, name, onError, log }: ServerParts): QueueServ
 
   // Fails fast while Redis is away: our own backlog waits, is bounded, and says so.
   const producer = connect({ enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: TIMEOUT_MS })
+  // One for all workers: BullMQ copies it for what blocks, and leaves it open, being ours.
+  let consumer: Redis | undefined
   const prepare = async (): Promise<void> => {
     // Rejects with the connection's own error, which says more than "not writeable".
-    if (producer.status !== 'ready')
-      await once(producer, 'ready', { signal: AbortSignal.timeout(TIMEOUT_MS) })
+    const signal = AbortSignal.timeout(TIMEOUT_MS)
+    if (producer.status !== 'ready') await once(producer, 'ready', { signal })
     await producer.ping()
   }
 
@@ -47,8 +50,9 @@ export function redisServer({ url, name, onError, log }: ServerParts): QueueServ
       return queue
     },
     worker(work, concurrency) {
-      const connection = connect({ maxRetriesPerRequest: null })
-      const worker = new Worker(name, work, { ...WORKER_OPTIONS, connection, concurrency }, makeBackend)
+      consumer ??= connect({ maxRetriesPerRequest: null })
+      const options = { ...WORKER_OPTIONS, connection: consumer, concurrency }
+      const worker = new Worker(name, work, options, makeBackend)
       worker.on('error', onError)
       return worker
     },

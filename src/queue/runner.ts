@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { pause, within } from '../lib/pause.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import type { JobWorker, QueueServer } from './queue-server.ts'
 import type { Trouble } from './trouble.ts'
@@ -23,12 +23,14 @@ type Parts = { server: QueueServer; handle: Handle; concurrency?: number; troubl
 /** The working side. Starts as soon as the queue answers, however long that takes. */
 export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble, log }: Parts): Runner {
   // A target that hangs holds one of the worker's places, however long it hangs and however often it is woken.
-  const work = oneAtATime((targetId) =>
-    // A failure is the handler's to remember, in the ledger: the queue does not try again, the sweep does.
-    handle(targetId).catch((error: unknown) =>
-      log.error({ targetId, error: messageOf(error) }, 'a wake-up failed; the sweep tries again'),
-    ),
-  )
+  const work = oneAtATime(async (targetId) => {
+    try {
+      await handle(targetId)
+    } catch (error) {
+      // The handler's to remember, in the ledger: the queue does not try again, the sweep does.
+      log.error({ targetId, error: messageOf(error) }, 'a wake-up failed; the sweep tries again')
+    }
+  })
   const closing = new AbortController()
   let worker: JobWorker | undefined
 
@@ -49,7 +51,7 @@ export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble
         trouble.report(error)
         await worker?.close().catch(() => {})
         worker = undefined
-        await sleep(RETRY_MS, undefined, { signal: closing.signal }).catch(() => {})
+        await pause(RETRY_MS, closing.signal)
       }
     }
   }
@@ -64,13 +66,4 @@ export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble
       await within(closed, GOODBYE_MS)
     },
   }
-}
-
-/** Waits for the promise, but no longer than this; false when it was not settled by then. */
-export async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  const timer = new AbortController()
-  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false)
-  const inTime = await Promise.race([promise.then(() => true), late])
-  timer.abort()
-  return inTime
 }

@@ -1,9 +1,10 @@
 import type { Logger } from '../lib/log.ts'
+import { within } from '../lib/pause.ts'
 import { postgresServer } from './postgres-server.ts'
 import { createProducer } from './producer.ts'
 import type { QueueServer, ServerParts } from './queue-server.ts'
 import { redisServer } from './redis-server.ts'
-import { type Handle, type Runner, startRunner, within } from './runner.ts'
+import { type Handle, type Runner, startRunner } from './runner.ts'
 import { troubleLog } from './trouble.ts'
 
 /**
@@ -27,8 +28,6 @@ export type Wakeups = {
   /** Closes the runners too. What could not be sent by then is left to the sweep. Bounded. */
   close(): Promise<void>
 }
-
-export type { Runner } from './runner.ts'
 
 const CLOSE_MS = 2_000
 

@@ -26,7 +26,7 @@ export type SecretStore = {
   delete(name: string): Promise<void>
 }
 
-export type Secret = { text: Sensitive; version: number }
+type Secret = { text: Sensitive; version: number }
 
 /**
  * unreachable: no answer, try again. denied: the store refused us. conflict: see `put`. wrong_key: sealed under

@@ -91,12 +91,10 @@ const isRequired = ({ absent, aliases }: Field<unknown, boolean>): boolean =>
   absent !== undefined && 'refusal' in absent && aliases.length === 0
 
 /** An empty default is what absent means anyway. */
-function defaultOf({ absent, expects }: Field<unknown, boolean>): string {
+function defaultOf({ absent }: Field<unknown, boolean>): string {
   if (!absent || !('value' in absent)) return ''
   const empty = absent.value === '' || absent.value === 0 || [absent.value].flat().length === 0
-  return empty || (absent.value === false && expects !== bool.expects)
-    ? ''
-    : `, else ${JSON.stringify(absent.value)}`
+  return empty ? '' : `, else ${JSON.stringify(absent.value)}`
 }
 
 /** The refusals of required fields stand in the text of the answer 400; others are found there too and do not matter. */

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 
 /** PEM texts of a certificate and its private key. */
-export type Certificate = { cert: string; key: string }
+type Certificate = { cert: string; key: string }
 export type Authority = Certificate & { issue(name: string): Certificate }
 
 const der = (tag: number, ...parts: Uint8Array[]): Buffer => {

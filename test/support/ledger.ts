@@ -25,8 +25,17 @@ const MOVABLE_CLOCK = `
     as 'select coalesce(stopped_at, now()) + ahead from public.test_clock'`
 
 /** With `stopped` the clock moves only by `advance`, so that no test depends on how fast the machine is. */
-export async function openTestLedger({ connections = 10, stopped = false } = {}): Promise<TestLedger> {
-  const database = await createDatabase()
+export async function openTestLedger({
+  connections = 10,
+  stopped = false,
+  serverUrl,
+}: {
+  connections?: number
+  stopped?: boolean
+  /** Another server than the run's shared one. */
+  serverUrl?: string
+} = {}): Promise<TestLedger> {
+  const database = await createDatabase(serverUrl)
   const opened: Ledger[] = []
   const another = () => {
     // Dropping the database cuts connections that the pool has let go of but the server has not: no news to a test.

@@ -10,7 +10,7 @@ import { createLogger, type Logger } from '../../src/lib/log.ts'
 
 export const silent: Logger = createLogger('silent', 'json')
 
-export const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
+const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
   tokenId: 'a'.repeat(64),
   accessor: 'accessor-of-good',
   displayName: 'tester',
@@ -21,7 +21,7 @@ export const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
   ...changes,
 })
 
-export const aMount = (path: string, type: string): Mount => ({
+const aMount = (path: string, type: string): Mount => ({
   id: path,
   path,
   type,

@@ -40,12 +40,14 @@ const IDLE_MS = 30_000
 const KEEPALIVE_AFTER_MS = 10_000
 const ENDING_CONNECTIONS = 2
 
-/** `search_path` last: nothing that anyone put into another schema can stand in for what we call. */
+/** Nothing that anyone put into a schema, temporary tables included, can stand in for what our statements name. */
+export const SAFE_SEARCH_PATH = 'pg_catalog, pg_temp'
+
 const PREPARE_SESSION = `
   SET statement_timeout = ${STATEMENT_TIMEOUT_MS}; SET lock_timeout = ${LOCK_TIMEOUT_MS};
   SET idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS};
   SET standard_conforming_strings = on; SET timezone = 'UTC'; SET datestyle = 'ISO';
-  SET client_min_messages = warning; SET search_path = pg_catalog;
+  SET client_min_messages = warning; SET search_path = ${SAFE_SEARCH_PATH};
   SELECT current_setting('server_version_num')::int AS version, current_user AS admin,
          current_database() AS database, pg_is_in_recovery() AS is_standby,
          (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS is_superuser`

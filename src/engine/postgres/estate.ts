@@ -4,15 +4,14 @@ import { isStatementFault, toEngineError } from './errors.ts'
 import { many, runIsolated } from './isolate.ts'
 import type { Found } from './lookup.ts'
 import { becomeMember } from './membership.ts'
-import { useOwner } from './owner.ts'
+import { type Owner, useOwner } from './owner.ts'
 import { identifier, identifiers, literal, oidArray } from './sql.ts'
 
 /** One account on the target on its way out. `notes` becomes its evidence. */
 export type Leaver = {
   ending: Ending
   found: Found
-  owner: string
-  ownerIsOurs: boolean
+  owner: Owner
   notes: Record<string, string | number | boolean | readonly string[]>
 }
 
@@ -42,7 +41,7 @@ export async function handOver(
       if (problem) failures.set(leaver, problem)
     }
     for (const group of byOwner(heirs)) {
-      const problem = await useOwner(session, facts, group[0] as Leaver)
+      const problem = await useOwner(session, facts, (group[0] as Leaver).owner)
       if (problem) for (const leaver of group) failures.set(leaver, problem)
     }
   })
@@ -69,7 +68,8 @@ async function findHoldings(session: Session, leavers: readonly Leaver[]): Promi
 
 const byOwner = (leavers: readonly Leaver[]): Leaver[][] => {
   const groups = new Map<string, Leaver[]>()
-  for (const leaver of leavers) groups.set(leaver.owner, [...(groups.get(leaver.owner) ?? []), leaver])
+  for (const leaver of leavers)
+    groups.set(leaver.owner.name, [...(groups.get(leaver.owner.name) ?? []), leaver])
   return [...groups.values()]
 }
 
@@ -94,7 +94,7 @@ async function settleDatabase(
     })
     for (const leaver of leavers) {
       leaver.notes.settled_databases = [...((leaver.notes.settled_databases as string[]) ?? []), database]
-      leaver.notes.owner = leaver.owner
+      leaver.notes.owner = leaver.owner.name
     }
   } catch (error) {
     // One database that does not answer holds up those who left something in it, and nobody else.
@@ -136,7 +136,7 @@ async function reassign(
   leavers: readonly Leaver[],
   failures: Map<Leaver, EngineError>,
 ): Promise<void> {
-  const owner = leavers[0]?.owner
+  const owner = leavers[0]?.owner.name
   if (owner === undefined) return
   await session.query('BEGIN')
   const lent = await lendSchemas(session, facts, leavers, owner)
@@ -162,12 +162,15 @@ async function lendSchemas(
 ): Promise<string[]> {
   if (isSuperuser) return []
   const { rows } = await session.query(
-    `SELECT DISTINCT schema FROM pg_shdepend s, pg_identify_object(s.classid, s.objid, s.objsubid)
+    // The function answers names as they are quoted in SQL.
+    `SELECT DISTINCT n.name AS schema
+     FROM pg_shdepend s, pg_identify_object(s.classid, s.objid, s.objsubid) o,
+       LATERAL (SELECT (parse_ident(o.schema))[1] AS name) n
      WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o'
        AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
        AND s.refobjid = ANY (${oidArray(leavers.map(({ found }) => found.oid))})
        AND s.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass)
-       AND schema IS NOT NULL AND NOT has_schema_privilege(${literal(owner)}, schema, 'CREATE')`,
+       AND n.name IS NOT NULL AND NOT has_schema_privilege(${literal(owner)}, n.name, 'CREATE')`,
   )
   const lent: string[] = []
   for (const { schema } of rows as { schema: string }[]) {

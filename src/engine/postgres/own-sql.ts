@@ -1,5 +1,5 @@
 import { EngineError } from '../engine.ts'
-import type { Facts, Session } from './connections.ts'
+import { type Facts, SAFE_SEARCH_PATH, type Session } from './connections.ts'
 import { many } from './isolate.ts'
 import { render, type SlotValues, type Statement } from './statements.ts'
 
@@ -14,7 +14,7 @@ export async function runOwnSql(
   for (const statement of statements) await session.query(render(statement, values))
   const results = await many(
     session,
-    'SET LOCAL search_path = pg_catalog; SELECT current_user AS effective, session_user AS login',
+    `SET LOCAL search_path = ${SAFE_SEARCH_PATH}; SELECT current_user AS effective, session_user AS login`,
   )
   const who = results.at(-1)?.rows[0]
   if (who.effective !== admin || who.login !== admin) {

@@ -5,6 +5,18 @@ import { identifier, literal } from './sql.ts'
 
 type OwnerRow = { reaches_admin: boolean; usable: boolean }
 
+/** Who gets what accounts leave behind. */
+export type Owner = { name: string; isOurs: boolean }
+
+const MAX_NAME_BYTES = 63
+
+/** One for each admin account: from 16 on, a role that another admin made could not be used. */
+export function ownerFor(named: string | undefined, admin: string): Owner {
+  if (named !== undefined) return { name: named, isOurs: false }
+  const name = Buffer.from(`leasehold_owner_${admin}`).subarray(0, MAX_NAME_BYTES).toString()
+  return { name: name.replace(/\ufffd$/, ''), isOurs: true }
+}
+
 const DUPLICATE_OBJECT = '42710'
 
 /**
@@ -14,11 +26,11 @@ const DUPLICATE_OBJECT = '42710'
 export async function useOwner(
   session: Session,
   facts: Facts,
-  { owner, ownerIsOurs }: { owner: string; ownerIsOurs: boolean },
+  { name: owner, isOurs }: Owner,
 ): Promise<EngineError | undefined> {
   try {
     let row = await findOwner(session, facts, owner)
-    if (!row && ownerIsOurs) {
+    if (!row && isOurs) {
       await makeOwner(session, owner)
       row = await findOwner(session, facts, owner)
     }
@@ -33,7 +45,8 @@ export async function useOwner(
     return undefined
   } catch (error) {
     if (!isStatementFault(error)) throw error
-    return toEngineError(error, `using the owner role "${owner}"`)
+    const cure = `run: GRANT "${owner}" TO "${facts.admin}"`
+    return toEngineError(error, `the owner role "${owner}" cannot be used (${cure})`)
   }
 }
 

@@ -3,8 +3,9 @@ import type { Capabilities } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
 import { isStatementFault, toEngineError } from './errors.ts'
 import { many } from './isolate.ts'
-import { identifier, literal } from './sql.ts'
-import { DEFAULT_OWNER, type Target } from './target.ts'
+import { ownerFor, useOwner } from './owner.ts'
+import { identifier } from './sql.ts'
+import type { Target } from './target.ts'
 
 const OLDEST_VERSION = 130_000
 const SKEW_WARNING_MS = 2_000
@@ -22,15 +23,14 @@ export async function probeTarget(connections: Connections, target: Target): Pro
   return connections.use('ending', async (session, facts) => {
     const clockSkewMs = await measureSkew(session)
     const rights = await readRights(session)
-    const owner = await readOwner(session, target)
-    const missing = [...missingRights(facts, rights), ...ownerProblems(target, owner)]
-    if (missing.length === 0) missing.push(...(await tryToCreate(session)))
+    const missing = missingRights(facts, rights)
+    if (missing.length === 0) missing.push(...(await tryForReal(session, facts, target)))
     return {
       serverVersion: rights.server_version,
       clockSkewMs,
       revocability: 'immediate',
       missing,
-      warnings: warningsFor(facts, rights, clockSkewMs, owner),
+      warnings: warningsFor(facts, rights, clockSkewMs),
     }
   })
 }
@@ -56,17 +56,6 @@ async function readRights(session: Session): Promise<Rights> {
   return rows[0] as Rights
 }
 
-type OwnerRights = { reaches_admin: boolean; can_login: boolean } | undefined
-
-async function readOwner(session: Session, { owner }: Target): Promise<OwnerRights> {
-  const { rows } = await session.query(
-    `SELECT pg_has_role(oid, (SELECT oid FROM pg_roles WHERE rolname = current_user), 'MEMBER') AS reaches_admin,
-            rolcanlogin AS can_login
-     FROM pg_roles WHERE rolname = ${literal(owner)}`,
-  )
-  return rows[0] as OwnerRights
-}
-
 function missingRights({ version, isSuperuser, admin }: Facts, rights: Rights): string[] {
   const missing: string[] = []
   if (version < OLDEST_VERSION) missing.push('PostgreSQL 13 or newer')
@@ -78,15 +67,8 @@ function missingRights({ version, isSuperuser, admin }: Facts, rights: Rights): 
   return missing
 }
 
-function ownerProblems({ owner }: Target, rights: OwnerRights): string[] {
-  if (rights?.reaches_admin) return [`an owner without the rights of the admin account, which "${owner}" has`]
-  return rights || owner === DEFAULT_OWNER
-    ? []
-    : [`the owner role "${owner}" (run: CREATE ROLE "${owner}" NOLOGIN)`]
-}
-
-/** Makes an account, changes it and drops it, and takes all of it back. */
-async function tryToCreate(session: Session): Promise<string[]> {
+/** Makes an account, changes it, drops it, gets the owner role ready, and takes all of it back. */
+async function tryForReal(session: Session, facts: Facts, { owner }: Target): Promise<string[]> {
   const name = identifier(`v_probe_${newId()}`)
   try {
     await many(
@@ -94,7 +76,8 @@ async function tryToCreate(session: Session): Promise<string[]> {
       `BEGIN; CREATE ROLE ${name} NOLOGIN VALID UNTIL 'now'; COMMENT ON ROLE ${name} IS 'leasehold probe';
        ALTER ROLE ${name} NOLOGIN VALID UNTIL 'now'; DROP ROLE ${name}`,
     )
-    return []
+    const problem = await useOwner(session, facts, ownerFor(owner, facts.admin))
+    return problem ? [problem.message] : []
   } catch (error) {
     if (!isStatementFault(error)) throw error
     return [`making and dropping roles: ${toEngineError(error).message}`]
@@ -103,19 +86,13 @@ async function tryToCreate(session: Session): Promise<string[]> {
   }
 }
 
-function warningsFor(
-  { version, isSuperuser, admin }: Facts,
-  rights: Rights,
-  skewMs: number,
-  owner: OwnerRights,
-): string[] {
+function warningsFor({ version, isSuperuser, admin }: Facts, rights: Rights, skewMs: number): string[] {
   const warnings: string[] = []
   if (Math.abs(skewMs) > SKEW_WARNING_MS) {
     warnings.push(
       `the target's clock is ${Math.round(skewMs / 100) / 10} s from ours; expiries it enforces itself follow its own clock`,
     )
   }
-  if (owner?.can_login) warnings.push('the owner role can log in; it should be NOLOGIN')
   if (isSuperuser) return warnings
   if (!rights.signals) {
     warnings.push(

@@ -5,6 +5,7 @@ import { handOver, type Leaver } from './estate.ts'
 import { many, runIsolated } from './isolate.ts'
 import { type Found, type FoundRow, foundQuery, matchFound } from './lookup.ts'
 import { runOwnSql } from './own-sql.ts'
+import { ownerFor } from './owner.ts'
 import { readPlan } from './role.ts'
 import { identifiers } from './sql.ts'
 import type { Target } from './target.ts'
@@ -19,15 +20,15 @@ export async function remove(
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
   const own = new Map<Ending, string>()
-  const found = await find(connections, endings)
+  const { found, admin } = await find(connections, endings)
   for (const ending of endings) {
     const note = await runRevocation(connections, target, ending, found.get(ending) ?? [])
     if (note) own.set(ending, note)
   }
   // They may have dropped it themselves.
-  const still = own.size > 0 ? await find(connections, endings) : found
+  const still = own.size > 0 ? (await find(connections, endings)).found : found
   const leavers = endings.flatMap((ending) =>
-    (still.get(ending) ?? []).map((account) => toLeaver(target, ending, account)),
+    (still.get(ending) ?? []).map((account) => toLeaver(target, ending, account, admin)),
   )
   const failures = new Map<Leaver, EngineError>()
   if (leavers.length > 0) {
@@ -51,14 +52,19 @@ function evidence(mine: readonly Leaver[], wasThere: boolean, own: string | unde
   }
 }
 
-async function find(connections: Connections, endings: readonly Ending[]): Promise<Map<Ending, Found[]>> {
-  const { rows } = await connections.use('ending', (session) => session.query(foundQuery(endings)))
-  return matchFound(endings, rows as FoundRow[])
+async function find(
+  connections: Connections,
+  endings: readonly Ending[],
+): Promise<{ found: Map<Ending, Found[]>; admin: string }> {
+  return connections.use('ending', async (session, { admin }) => {
+    const { rows } = await session.query(foundQuery(endings))
+    return { found: matchFound(endings, rows as FoundRow[]), admin }
+  })
 }
 
-function toLeaver(target: Target, ending: Ending, found: Found): Leaver {
-  const { owner, ownerIsOurs } = readPlan(ending.role, target)
-  return { ending, found, owner, ownerIsOurs, notes: {} }
+function toLeaver(target: Target, ending: Ending, found: Found, admin: string): Leaver {
+  const owner = ownerFor(readPlan(ending.role, target).owner, admin)
+  return { ending, found, owner, notes: {} }
 }
 
 const NOTE_LIMIT = 300

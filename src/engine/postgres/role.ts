@@ -4,7 +4,6 @@ import { booleanField, given, listField, mapField, textField, wholeField } from 
 import { checkStatements, grantsObjects, parseStatements, type Statement, usesSlot } from './statements.ts'
 import {
   CONNECTION_LIMIT_RANGE,
-  DEFAULT_OWNER,
   ITERATIONS_RANGE,
   POLICY_UNUSED_WARNING,
   refuseWeakPolicy,
@@ -17,9 +16,8 @@ export type Plan = {
   creation: readonly Statement[]
   renewal: readonly Statement[]
   revocation: readonly Statement[]
-  owner: string
-  /** The owner is the default one, which we make when it is not there. */
-  ownerIsOurs: boolean
+  /** Who gets what the account leaves behind; undefined for the role we make for that. */
+  owner: string | undefined
   scramIterations: number
   connectionLimit: number
 }
@@ -108,14 +106,12 @@ function checkMemberOf(groups: string[] | undefined): string[] | undefined {
 export function readPlan(role: Spec, target: Target): Plan {
   const statements = (name: string): Statement[] =>
     parseStatements((role[name] as string[] | undefined) ?? [])
-  const owner = role.owner as string | undefined
   return {
     memberOf: (role.member_of as string[] | undefined) ?? [],
     creation: statements('creation_statements'),
     renewal: statements('renew_statements'),
     revocation: statements('revocation_statements'),
-    owner: owner ?? target.owner,
-    ownerIsOurs: (owner ?? target.owner) === DEFAULT_OWNER,
+    owner: (role.owner as string | undefined) ?? target.owner,
     scramIterations: (role.scram_iterations as number | undefined) ?? target.scramIterations,
     connectionLimit: (role.connection_limit as number | undefined) ?? target.connectionLimit,
   }

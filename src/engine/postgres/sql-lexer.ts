@@ -36,6 +36,8 @@ const SHAPES: readonly (readonly [TokenKind, RegExp])[] = [
   ['word', new RegExp(`[${LETTER}][${LETTER}0-9$]*|[0-9]+`, 'y')],
 ]
 
+const OPENS_STRING = /^(?:[eEbBxXnN]?'|[uU]&['"])/
+
 const BODY_START = new RegExp(`\\$(?:[${LETTER}][${LETTER}0-9]*)?\\$`, 'y')
 
 export function tokenize(sql: string): Token[] {
@@ -54,13 +56,17 @@ function nextToken(sql: string, at: number): Token {
   for (const [kind, shape] of SHAPES) {
     shape.lastIndex = at
     const text = shape.exec(sql)?.[0]
-    if (text !== undefined) return { kind, text }
+    if (text === undefined) continue
+    // An E string that is not closed must not be taken for a word and a plain string.
+    if (kind === 'word' && OPENS_STRING.test(sql.slice(at, at + 3))) break
+    return { kind, text }
   }
   BODY_START.lastIndex = at
   const delimiter = BODY_START.exec(sql)?.[0]
   if (delimiter !== undefined) return { kind: 'body', text: bodyText(sql, at, delimiter) }
   const mark = sql[at] as string
-  if (mark === "'" || mark === '"') throw new SqlSyntaxError('a quote is not closed')
+  if (mark === '"' || OPENS_STRING.test(sql.slice(at, at + 3)))
+    throw new SqlSyntaxError('a quote is not closed')
   return { kind: 'mark', text: mark }
 }
 

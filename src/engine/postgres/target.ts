@@ -21,7 +21,7 @@ export type Target = {
   scramIterations: number
   connectionLimit: number
   expiryMarginMs: number
-  owner: string
+  owner: string | undefined
   usernameTemplate: string | undefined
 }
 
@@ -34,7 +34,6 @@ const DEFAULT_CONNECTION_LIMIT = 10
 const DEFAULT_EXPIRY_MARGIN_S = 10
 const DEFAULT_OPEN_CONNECTIONS = 4
 const DEFAULT_STUCK_FREEZE = 50
-export const DEFAULT_OWNER = 'leasehold_owner'
 
 const MAX_COUNT = 1_000_000
 
@@ -98,7 +97,7 @@ export function readTarget(spec: Spec): Target {
     scramIterations: whole('scram_iterations', DEFAULT_ITERATIONS),
     connectionLimit: whole('connection_limit', DEFAULT_CONNECTION_LIMIT),
     expiryMarginMs: whole('expiry_margin', DEFAULT_EXPIRY_MARGIN_S) * 1_000,
-    owner: text('owner') ?? DEFAULT_OWNER,
+    owner: text('owner'),
     usernameTemplate: text('username_template'),
   }
 }
@@ -125,7 +124,7 @@ function checkTls({ sslMode, tlsCa, tlsCertificate }: Target): void {
 }
 
 function checkOwner({ owner, username }: Target): void {
-  if (owner === username) {
+  if (owner !== undefined && owner === username) {
     throw new BrokerError(
       'invalid_request',
       'owner must not be the admin account: what leases leave behind would gain its rights',

@@ -1,0 +1,87 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { median } from './load.ts'
+import { startBroker, untilHealthy } from './processes.ts'
+import type { Figure } from './report.ts'
+import type { Installation, World } from './world.ts'
+
+/** Time for the worker to have swept a few times, and for both to have allocated what they will. */
+const SETTLE_MS = 3_000
+const LIMIT_BYTES_PER_LEASE = 1_024
+/** What two starts of the same thing differ by here. */
+const SAME_START = 1.25
+
+type Footprint = { startMs: number[]; bytes: number[] }
+
+/** What live leases cost a broker's processes while nobody asks for anything. */
+export async function footprint(
+  world: World,
+  { leases, rounds }: { leases: number; rounds: number },
+): Promise<Figure[]> {
+  const idle = await world.install('idle')
+  const full = await world.install('full')
+  await fill(full, leases)
+  const without: Footprint = { startMs: [], bytes: [] }
+  const withLeases: Footprint = { startMs: [], bytes: [] }
+  await idle.stop()
+  await full.stop()
+  for (let round = 0; round < rounds; round += 1) {
+    await measure(world, idle, without)
+    await measure(world, full, withLeases)
+  }
+
+  const perLease = (median(withLeases.bytes) - median(without.bytes)) / leases
+  const startRatio = median(withLeases.startMs) / median(without.startMs)
+  return [
+    {
+      name: `memory of server and worker per live lease, ${leases} live`,
+      value: perLease,
+      unit: 'bytes',
+      limit: { name: 'allowed', value: LIMIT_BYTES_PER_LEASE },
+      ratio: perLease / LIMIT_BYTES_PER_LEASE,
+      aim: { text: 'under 1 KiB', met: perLease < LIMIT_BYTES_PER_LEASE },
+    },
+    {
+      name: 'memory of server and worker, no lease',
+      value: median(without.bytes) / 1_048_576,
+      unit: 'MiB',
+    },
+    {
+      name: `start of a server, from spawn to healthy, ${leases} live leases`,
+      value: median(withLeases.startMs),
+      unit: 'ms',
+      limit: { name: 'with no lease', value: median(without.startMs) },
+      ratio: startRatio,
+      aim: { text: 'does not grow', met: startRatio < SAME_START },
+    },
+  ]
+}
+
+/** Rows as issuing leaves them, not due for hours. */
+async function fill({ ledger }: Installation, leases: number): Promise<void> {
+  await ledger.query(
+    `insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, account, target_ref, state,
+       issued_at, expires_at, hard_expires_at, hard_limited_by, create_deadline, next_action_at)
+     select lpad(i::text, 24, '0'), 'database/creds/' || r.name, r.mount_id, r.id, t.id, k.id,
+       'v_root_issue_' || lpad(i::text, 24, '0'), (20000 + i)::text, 'active',
+       now(), now() + interval '10 hours', now() + interval '12 hours', 'role_max', now(), now() + interval '10 hours'
+     from generate_series(1, $1::integer) as i,
+       (select * from leasehold.role where name = 'issue-4096') r, leasehold.target t, leasehold.token k`,
+    [leases],
+  )
+  await ledger.query('analyze leasehold.lease')
+}
+
+async function measure(
+  { folder }: World,
+  { settings, url }: Installation,
+  { startMs, bytes }: Footprint,
+): Promise<void> {
+  const frequent = { ...settings, LEASEHOLD_SWEEP_INTERVAL: '1s' }
+  const server = startBroker('server', frequent, folder)
+  startMs.push(await untilHealthy(url))
+  // After the server: two starts at once would measure each other.
+  const worker = startBroker('worker', frequent, folder)
+  await sleep(SETTLE_MS)
+  bytes.push((await server.memory()) + (await worker.memory()))
+  await Promise.all([server.stop(), worker.stop()])
+}

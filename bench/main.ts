@@ -1,0 +1,115 @@
+import { writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { footprint } from './footprint.ts'
+import { lag } from './lag.ts'
+import { rates } from './rates.ts'
+import { findRedis } from './redis.ts'
+import { type Figure, table } from './report.ts'
+import { storm } from './storm.ts'
+import { openWorld, type World } from './world.ts'
+
+/**
+ * `npm run bench`: measures on real servers, every figure beside its limit in the same run, and prints a table and
+ * JSON. Absolute numbers are this machine's; the ratios are what to trust.
+ *
+ *   --quick            a smoke run of under a minute, whose numbers mean little
+ *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint
+ *   --queue postgres   or redis; both when not said and Redis is there
+ *   --json <file>      the JSON goes there and not after the table
+ */
+const MEASUREMENTS = ['issue', 'storm', 'lag', 'footprint']
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: MEASUREMENTS.join(',') },
+    queue: { type: 'string' },
+    json: { type: 'string' },
+  },
+})
+
+const FULL = {
+  clients: [1, 8, 32],
+  turns: { rounds: 4, issueMs: 1_000, renewMs: 400, endMs: 800 },
+  storm: { leases: 10_000, oneByOneMs: 2_000 },
+  lagSeconds: 20,
+  footprint: { leases: 100_000, rounds: 3 },
+}
+const QUICK: typeof FULL = {
+  clients: [1, 32],
+  turns: { rounds: 1, issueMs: 400, renewMs: 200, endMs: 300 },
+  storm: { leases: 1_000, oneByOneMs: 300 },
+  lagSeconds: 3,
+  footprint: { leases: 100_000, rounds: 1 },
+}
+
+const chosen = options.only.split(',')
+const unknown = chosen.filter((name) => !MEASUREMENTS.includes(name))
+if (unknown.length > 0) {
+  console.error(`--only knows ${MEASUREMENTS.join(', ')}; not ${unknown.join(', ')}`)
+  process.exit(2)
+}
+
+const say = (text: string) => console.error(`bench: ${text}`)
+
+async function measureRates(world: World, size: typeof FULL): Promise<Figure[]> {
+  const installation = await world.install('rates')
+  const figures: Figure[] = []
+  for (const iterations of [4_096, 1]) {
+    for (const clients of size.clients) {
+      say(`issue, renew and end at ${iterations} iterations by ${clients} clients`)
+      figures.push(...(await rates(world, installation, { clients, iterations, turns: size.turns })))
+    }
+  }
+  await installation.stop()
+  return figures
+}
+
+async function measureEnding(
+  world: World,
+  size: typeof FULL,
+  queue: string,
+  queueUrl?: string,
+): Promise<Figure[]> {
+  const figures: Figure[] = []
+  const installation = await world.install(queue, { queueUrl })
+  if (chosen.includes('lag')) {
+    say(`lateness, queue on ${queue}`)
+    figures.push(...(await lag(installation, { seconds: size.lagSeconds, queue })))
+  }
+  if (chosen.includes('storm')) {
+    say(`storm, queue on ${queue}`)
+    figures.push(...(await storm(installation, { ...size.storm, queue })))
+  }
+  await installation.stop()
+  return figures
+}
+
+async function run(): Promise<Figure[]> {
+  const size = options.quick ? QUICK : FULL
+  const world = await openWorld()
+  const redis = options.queue === 'postgres' ? undefined : await findRedis(world.folder)
+  const figures: Figure[] = []
+  try {
+    if (chosen.includes('issue')) figures.push(...(await measureRates(world, size)))
+    if (chosen.includes('lag') || chosen.includes('storm')) {
+      if (options.queue !== 'redis') figures.push(...(await measureEnding(world, size, 'PostgreSQL')))
+      if (redis) figures.push(...(await measureEnding(world, size, 'Redis', redis.url)))
+      else if (options.queue !== 'postgres') say('no Redis: neither TEST_REDIS_URL nor redis-server is there')
+    }
+    if (chosen.includes('footprint')) {
+      say('memory and start')
+      figures.push(...(await footprint(world, size.footprint)))
+    }
+    return figures
+  } finally {
+    await redis?.stop()
+    await world.close()
+  }
+}
+
+const figures = await run()
+console.log(table(figures))
+const json = `${JSON.stringify({ at: new Date().toISOString(), quick: options.quick, figures }, null, 2)}\n`
+if (options.json === undefined) console.log(`\n${json}`)
+else await writeFile(options.json, json)

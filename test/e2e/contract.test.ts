@@ -1,0 +1,265 @@
+import { randomBytes } from 'node:crypto'
+import { decodeJwt } from 'jose'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { type Broker, compose, migrateLedger } from '../../src/compose.ts'
+import { sensitive } from '../../src/lib/sensitive.ts'
+import { answered, contractFetch, METHODS, problemsOf, readContract, resolved } from '../support/contract.ts'
+import { createDatabase, type TestDatabase } from '../support/database.ts'
+import { openPostgresTarget, type PostgresTarget } from '../support/postgres-target.ts'
+import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
+import { silent } from '../support/wire.ts'
+
+// The whole broker over HTTP, each answer held against openapi.yaml: every operation of the contract is asked once
+// with good input at least. What the answers mean is for other tests.
+
+let ledger: TestDatabase
+let server: TestPostgres
+let target: PostgresTarget
+let broker: Broker
+let url: string
+let root: string
+
+beforeAll(async () => {
+  ledger = await createDatabase()
+  server = await startTestPostgres()
+  target = await openPostgresTarget(server, 'CREATEROLE')
+  const ledgerUrl = sensitive(ledger.url)
+  await migrateLedger({ ledgerUrl, log: silent })
+  broker = await compose({
+    ledgerUrl,
+    queueUrl: sensitive(inject('redisUrl')),
+    masterKey: sensitive(randomBytes(32).toString('base64')),
+    sweepIntervalMs: 1_000,
+    log: silent,
+  })
+  broker.startWorker()
+  url = (await broker.listen({ host: '127.0.0.1', port: 0 })).url
+  root = (await broker.tokens.createRootToken()).token.reveal()
+})
+
+afterAll(async () => {
+  await broker?.close()
+  await target?.close()
+  await server?.remove()
+  await ledger?.drop()
+})
+
+// biome-ignore lint/suspicious/noExplicitAny: the contract has been checked; tests just reach in
+type Json = any
+type Answer = { status: number; json: Json }
+
+async function ask(method: string, path: string, body?: object, token = root): Promise<Answer> {
+  const response = await contractFetch(`${url}/v1/${path}`, {
+    method,
+    headers: { 'X-Vault-Token': token },
+    ...(body && { body: JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  return { status: response.status, json: text === '' ? undefined : JSON.parse(text) }
+}
+
+const statuses = async (asks: Promise<Answer>[]) => (await Promise.all(asks)).map(({ status }) => status)
+
+test('state needs no token', async () => {
+  const get = (path: string, method = 'GET') => contractFetch(`${url}/v1/${path}`, { method })
+  const answers = await Promise.all([
+    get('sys/health'),
+    get('sys/health', 'HEAD'),
+    get('sys/health?standbyok=true&activecode=299'),
+    get('sys/health?activecode=9'),
+    get('sys/seal-status'),
+    get('sys/init'),
+    get('sys/leader'),
+    get('sys/leasehold/jwks'),
+    get('sys/internal/ui/mounts'),
+    get('sys/internal/ui/mounts/database'),
+    get('sys/leases/count?type=irrevocable'),
+  ])
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 299, 400, 200, 200, 200, 200, 200, 403, 403])
+})
+
+test('mounts at nested paths', async () => {
+  const mount = {
+    type: 'database',
+    description: 'orders',
+    config: { max_lease_ttl: '2h' },
+    options: { a: 'b' },
+  }
+  expect(
+    await statuses([
+      ask('GET', 'sys/mounts'),
+      ask('GET', 'sys/auth'),
+      ask('POST', 'sys/mounts/team-b/orders', mount),
+      ask('GET', 'sys/auth/token'),
+      ask('GET', 'sys/auth/token/tune'),
+      ask('POST', 'sys/auth/none', { type: 'none' }),
+      ask('DELETE', 'sys/auth/none'),
+    ]),
+  ).toEqual([200, 200, 204, 200, 200, 400, 204])
+  const at = 'sys/mounts/team-b/orders'
+  expect((await ask('PUT', at, mount)).status).toBe(400)
+  expect((await ask('PUT', `${at}/tune`, { default_lease_ttl: 60, description: 'more orders' })).status).toBe(
+    204,
+  )
+  expect((await ask('GET', at)).json.data.config.default_lease_ttl).toBe(60)
+  expect((await ask('GET', `${at}/tune`)).json.data.max_lease_ttl).toBe(7200)
+  expect((await ask('GET', 'sys/internal/ui/mounts/team-b/orders/creds/x')).json.data.path).toBe(
+    'team-b/orders/',
+  )
+  expect((await ask('LIST', 'team-b/orders/roles')).status).toBe(404)
+  expect((await ask('DELETE', at)).status).toBe(204)
+  expect((await ask('GET', at)).status).toBe(400)
+})
+
+describe('a database user, from enrolment to receipt', () => {
+  const connection = () => ({
+    plugin_name: 'postgresql-database-plugin',
+    connection_url: String(target.spec.connection_url),
+    username: target.admin.username,
+    password: target.admin.password,
+    allowed_roles: 'app,none',
+    labels: { team: 'orders' },
+    max_open_connections: '4',
+  })
+  const role = () => ({ db_name: 'shop', member_of: target.readers, default_ttl: '1m', max_ttl: '1h' })
+
+  test('enrolling and writing a role', async () => {
+    expect((await ask('POST', 'sys/mounts/team-a/db', { type: 'database' })).status).toBe(204)
+    expect((await ask('POST', 'team-a/db/config/shop', connection())).status).toBeLessThan(300)
+    expect((await ask('GET', 'team-a/db/config/shop')).json.data.server_version).toMatch(/^\d/)
+    expect((await ask('LIST', 'team-a/db/config')).json.data.keys).toEqual(['shop'])
+    expect((await ask('PUT', 'team-a/db/reset/shop')).status).toBe(204)
+    expect((await ask('POST', 'team-a/db/roles/app', role())).status).toBe(204)
+    expect((await ask('PUT', 'team-a/db/roles/other', { ...role(), extra: 1 })).status).toBe(204)
+    expect((await ask('GET', 'team-a/db/roles/app')).json.data.version).toBe(1)
+    expect((await ask('GET', 'team-a/db/roles?list=true')).json.data.keys).toEqual(['app', 'other'])
+    const owned = { creation_statements: 'GRANT SELECT ON shop.orders TO "{{name}}"', member_of: [] }
+    expect((await ask('POST', 'team-a/db/roles/own', { ...role(), ...owned })).json.warnings).not.toBeNull()
+    const refused = [
+      ask('POST', 'team-a/db/config/bad', { ...connection(), plugin_name: 'none' }),
+      ask('POST', 'team-a/db/config/bad', { ...connection(), password: 'wrong' }),
+      ask('POST', 'team-a/db/roles/bad', { default_ttl: '3 s' }),
+      ask('GET', 'team-a/db/roles/none'),
+      ask('GET', 'team-a/db/creds/other'),
+      ask('GET', 'team-a/db/creds/none'),
+      ask('POST', 'team-a/db/creds/app'),
+      ask('GET', 'team-a/none'),
+      ask('GET', 'none/creds/app'),
+    ]
+    expect(await statuses(refused)).toEqual([400, 400, 400, 404, 400, 400, 405, 404, 404])
+  })
+
+  test('issue, look up, renew, revoke, prove', async () => {
+    const { json: issued } = await ask('GET', 'team-a/db/creds/app')
+    const lease_id: string = issued.lease_id
+    const client = await target.logIn({ ...issued.data, password: sensitive(issued.data.password) })
+    await client.end()
+    expect((await ask('POST', 'sys/leases/lookup', { lease_id })).json.data.state).toBe('active')
+    expect((await ask('LIST', 'sys/leases/lookup')).json.data.keys).toEqual(['team-a/'])
+    expect((await ask('LIST', 'sys/leases/lookup/team-a/db/creds/app')).json.data.keys).toHaveLength(1)
+    expect((await ask('PUT', 'sys/leases/renew', { lease_id, increment: '5m' })).json.lease_duration).toBe(
+      300,
+    )
+    expect((await ask('PUT', `sys/renew/${lease_id}`, { increment: null })).json.lease_duration).toBe(60)
+    expect((await ask('PUT', 'sys/leases/renew', { lease_id, increment: '9h' })).json.warnings).toHaveLength(
+      1,
+    )
+    expect((await ask('GET', `sys/leasehold/receipts/${lease_id}`)).status).toBe(404)
+    expect((await ask('DELETE', 'team-a/db/config/shop')).status).toBe(400)
+    expect((await ask('PUT', 'sys/leases/revoke', { lease_id })).status).toBe(204)
+    const { receipt } = (await ask('GET', `sys/leasehold/receipts/${lease_id}`)).json.data
+    const schema = resolved(readContract(), { $ref: '#/components/schemas/ReceiptPayload' })
+    expect(problemsOf(schema, decodeJwt(receipt), 'receipt')).toEqual([])
+    expect((await ask('POST', 'sys/leases/lookup', { lease_id })).json.errors).toEqual(['invalid lease'])
+    expect((await ask('PUT', 'sys/leases/renew', { lease_id })).json.errors).toEqual(['lease not found'])
+    expect((await ask('PUT', `sys/leases/revoke/${lease_id}`, { sync: false })).status).toBe(202)
+  })
+
+  test('ending many', async () => {
+    const prefix = 'team-a/db/creds/app'
+    for (const [path, body, status] of [
+      [`sys/leases/revoke-prefix/${prefix}`, {}, 204],
+      [`sys/revoke-prefix/${prefix}`, { sync: 'false', prefix }, 202],
+      [`sys/leases/revoke-force/${prefix}`, {}, 204],
+    ] as const) {
+      await ask('GET', prefix)
+      expect((await ask('PUT', path, body)).status).toBe(status)
+    }
+    const answers = [
+      ask('GET', 'sys/leases?type=irrevocable&limit=none'),
+      ask('GET', 'sys/leases/count?type=irrevocable'),
+      ask('GET', 'sys/leases/count'),
+      ask('POST', 'sys/leases/tidy'),
+    ]
+    expect(await statuses(answers)).toEqual([200, 200, 404, 202])
+  })
+
+  test('and away with it', async () => {
+    expect((await ask('DELETE', 'team-a/db/roles/own')).status).toBe(204)
+    expect((await ask('DELETE', 'team-a/db/config/shop?force=true')).status).toBe(204)
+  })
+})
+
+test('tokens', async () => {
+  const role = { allowed_policies: 'default', period: '10m', token_type: 'service' }
+  expect((await ask('POST', 'auth/token/roles/batch', role)).status).toBe(204)
+  expect((await ask('LIST', 'auth/token/roles')).json.data.keys).toEqual(['batch'])
+  expect((await ask('GET', 'auth/token/roles/batch')).json.data.token_period).toBe(600)
+  const wish = { policies: ['default', 'no-such'], meta: { a: 'b' }, ttl: '1h', display_name: 'job' }
+  const { json: made } = await ask('POST', 'auth/token/create', wish)
+  const { client_token: token, accessor } = made.auth
+  const paths = ['sys/leases/renew', 'database/creds/app']
+  const answers = [
+    ask('PUT', 'auth/token/create-orphan', { type: 'batch', ttl: 60, policies: 'default' }),
+    ask('PUT', 'auth/token/create/batch', {}),
+    ask('PUT', 'auth/token/create/none', {}),
+    ask('GET', 'auth/token/lookup-self', undefined, token),
+    ask('PUT', 'auth/token/lookup-self'),
+    ask('POST', 'auth/token/lookup', { token }),
+    ask('GET', `auth/token/lookup?token=${token}`),
+    ask('POST', 'auth/token/lookup', { token: 'none' }),
+    ask('POST', 'auth/token/lookup-accessor', { accessor }),
+    ask('POST', 'auth/token/renew-self', { increment: 0 }, token),
+    ask('POST', 'auth/token/renew', { token, increment: '30m' }),
+    ask('POST', 'auth/token/renew', {}),
+    ask('POST', 'auth/token/renew-accessor', { accessor }),
+    ask('POST', 'sys/capabilities-self', { paths }, token),
+    ask('POST', 'sys/capabilities', { path: 'sys/leases/renew', token }),
+    ask('POST', 'sys/capabilities-accessor', { paths, accessor }),
+    ask('POST', 'sys/capabilities-self', {}, token),
+    ask('LIST', 'auth/token/accessors'),
+    ask('LIST', 'auth/token/accessors', undefined, token),
+    ask('POST', 'auth/token/tidy'),
+  ]
+  expect(await statuses(answers)).toEqual([
+    200, 200, 400, 200, 200, 200, 200, 403, 200, 200, 200, 400, 200, 200, 200, 200, 400, 200, 403, 202,
+  ])
+  const ends = [
+    ask('POST', 'auth/token/revoke-accessor', { accessor: 'none' }),
+    ask('POST', 'auth/token/revoke', { token: 'none' }),
+    ask('POST', 'auth/token/revoke-orphan', { token: 'none' }),
+    ask('DELETE', 'auth/token/roles/batch'),
+  ]
+  expect(await statuses(ends)).toEqual([200, 204, 400, 204])
+  const { json: other } = await ask('POST', 'auth/token/create-orphan', { policies: ['default'] })
+  expect((await ask('PUT', 'auth/token/revoke-orphan', { token: other.auth.client_token })).status).toBe(204)
+  expect((await ask('POST', 'auth/token/revoke-self', undefined, token)).status).toBe(204)
+  expect((await ask('GET', 'auth/token/lookup-self', undefined, token)).json.errors[0]).toContain(
+    'invalid token',
+  )
+})
+
+/** Auth methods to enable come with a later issue, and the token store cannot be tuned. */
+const CANNOT_SUCCEED = ['post /sys/auth/{path}', 'post /sys/auth/{path}/tune']
+
+test('every operation of the contract was asked, and answered as described', () => {
+  const operations = Object.entries(readContract().paths).flatMap(([path, item]) =>
+    METHODS.filter((method) => item[method] && method !== 'head').map((method) => ({ method, path })),
+  )
+  // POST and PUT are one.
+  const missing = operations
+    .map(({ method, path }) => [method === 'put' ? 'post' : method, path].join(' '))
+    .filter((name) => !answered.has(name) && !answered.has(name.replace(/^post/, 'put')))
+
+  expect([...new Set(missing)].sort()).toEqual(CANNOT_SUCCEED)
+})

@@ -5,10 +5,10 @@
 create role shop_readonly nologin;
 create role shop_readwrite nologin;
 
--- Whom Leasehold works as: it makes roles, hands out the two groups and ends sessions, and can do nothing else.
+-- Whom Leasehold works as: it makes roles, hands out the two groups, ends sessions, and finds a connection to do so.
 create role leasehold_admin login createrole password :'admin_password';
 grant shop_readonly, shop_readwrite to leasehold_admin with admin option;
-grant pg_signal_backend to leasehold_admin;
+grant pg_signal_backend, pg_use_reserved_connections to leasehold_admin;
 
 create table customer (id integer generated always as identity primary key, name text not null);
 create table purchase (

@@ -1,7 +1,10 @@
-import { Pool, type PoolClient, type QueryResultRow, types } from 'pg'
+import { DatabaseError, Pool, type PoolClient, type QueryResult, type QueryResultRow, types } from 'pg'
+import { BrokerError } from '../lib/errors.ts'
 
 /** Anything a statement can run on: the pool for one statement, a client inside a transaction. */
-export type Db = Pick<PoolClient, 'query'>
+export type Db = {
+  query<Row extends QueryResultRow>(sql: string, values?: unknown[]): Promise<QueryResult<Row>>
+}
 
 export type Ledger = Db & {
   /**
@@ -19,7 +22,10 @@ const CONNECT_TIMEOUT_MS = 5_000
 /** Longer than any statement of ours takes on a ledger of millions of leases. */
 const STATEMENT_TIMEOUT_MS = 30_000
 
-/** Opens lazily: nothing connects before the first statement. `onError` hears of idle connections that die. */
+/**
+ * Opens lazily: nothing connects before the first statement. `onError` hears of idle connections that die. A ledger
+ * that does not answer is a `BrokerError` of code `unavailable`; whether the statement took effect is then unknown.
+ */
 export function openLedger(url: string, onError: (error: Error) => void, { connections = 10 } = {}): Ledger {
   const pool = new Pool({
     connectionString: url,
@@ -33,30 +39,51 @@ export function openLedger(url: string, onError: (error: Error) => void, { conne
   pool.on('error', onError)
 
   return {
-    query: pool.query.bind(pool) as Db['query'],
+    ...heard(pool),
     transaction: (work) => retryConflicts(() => transaction(pool, work)),
     close: () => pool.end(),
   }
 }
 
+/** Connection exceptions, shutdowns and crashes, and a server with no place left for us. */
+const SERVER_AWAY = /^(08|57P0|53300)/
+
+/** The same, with an error of our own when there was no answer. */
+const heard = (db: Pick<PoolClient, 'query'>): Db => ({
+  query: <Row extends QueryResultRow>(sql: string, values?: unknown[]) =>
+    db.query<Row>(sql, values).catch(throwUnavailable),
+})
+
+function throwUnavailable(error: unknown): never {
+  if (error instanceof DatabaseError && !SERVER_AWAY.test(error.code ?? '')) throw error
+  throw new BrokerError('unavailable', 'the ledger does not answer', { cause: error })
+}
+
 async function transaction<T>(pool: Pool, work: (db: Db) => Promise<T>): Promise<T> {
-  const client = await pool.connect()
+  const client = await pool.connect().catch(throwUnavailable)
+  // The pool's own listener is off while a client is lent: without this a ledger that restarts between two of our
+  // statements would end the process. The next statement fails all the same, and tells.
+  client.on('error', ignore)
+  const db = heard(client)
   let broken: Error | undefined
   try {
-    await client.query('begin')
-    const result = await work(client)
-    await client.query('commit')
+    await db.query('begin')
+    const result = await work(db)
+    await db.query('commit')
     return result
   } catch (error) {
     // A failed rollback means the connection is unusable; the first error is still the one to tell.
-    await client.query('rollback').catch((rollbackError: Error) => {
+    await db.query('rollback').catch((rollbackError: Error) => {
       broken = rollbackError
     })
     throw error
   } finally {
+    client.off('error', ignore)
     client.release(broken)
   }
 }
+
+const ignore = (): void => {}
 
 export async function many<Row extends QueryResultRow>(
   db: Db,

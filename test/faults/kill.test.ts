@@ -189,7 +189,7 @@ describe('an answer that does not arrive', () => {
 
   test('of the ledger to the server: a credential that nobody got does not wait for its expiry', async () => {
     await server.gate({ at: 1, what: 'lose the answer', only: 'made as' })
-    expect((await issue(server))?.status).toBe(500)
+    expect((await issue(server))?.status).toBeGreaterThanOrEqual(500)
     await server.gate(null)
 
     const broker = await at.broker()

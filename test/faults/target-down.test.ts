@@ -23,9 +23,12 @@ beforeEach(async () => {
   server = await at.server()
 })
 afterEach(async () => {
-  await at.settle()
-  expect(await at.accounts()).toEqual([])
-  await at.close()
+  try {
+    await at.settle()
+    expect(await at.accounts()).toEqual([])
+  } finally {
+    await at.close()
+  }
 })
 afterAll(() => Promise.all([failing.remove(), steady.remove()]))
 

@@ -49,6 +49,8 @@ export async function openPostgresTarget(server: TestPostgres, kind: AdminKind):
   const sql = async (text: string, where = database) => {
     const client = clients.get(where) ?? (await connect(undefined, where))
     clients.set(where, client)
+    // The next statement after a restart of the server has a connection of its own.
+    client.once('end', () => clients.get(where) === client && clients.delete(where))
     return (await client.query(text)).rows
   }
 

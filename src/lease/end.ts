@@ -3,6 +3,7 @@ import type { Ledger } from '../ledger/db.ts'
 import {
   type Claimed,
   finish,
+  keepClaims,
   type RecordedStep,
   recordSteps,
   releaseClaims,
@@ -24,6 +25,9 @@ const ACCESS_ENDS_WITH: EndStep = 'disconnect'
 /** A verify that came before the create deadline is tried again just after it. */
 const PENDING_GRACE_MS = 250
 const ERROR_TEXT_LIMIT = 500
+
+/** Well within the time a claim holds, so that one lost sign of life does not matter. */
+const SIGN_OF_LIFE_MS = 5_000
 
 /** A claim on its way through the steps, in memory. */
 type Going = { claim: Claimed; steps: RecordedStep[]; startedMs: number }
@@ -80,7 +84,7 @@ async function takeStep(
   outcomes: Map<string, Outcome>,
 ): Promise<Going[]> {
   if (going.length === 0) return []
-  const results = await runStep(target, step, going)
+  const results = await runStep(parts.ledger, target, step, going)
   const done: { item: Going; evidence: Evidence }[] = []
   const stopped: { item: Going; error: unknown }[] = []
   going.forEach((item, i) => {
@@ -92,17 +96,31 @@ async function takeStep(
   return record(parts, step, done)
 }
 
-async function runStep(target: OpenTarget, step: EndStep, going: Going[]): Promise<Result<Evidence>[]> {
+async function runStep(
+  ledger: Ledger,
+  target: OpenTarget,
+  step: EndStep,
+  going: Going[],
+): Promise<Result<Evidence>[]> {
   const nowMs = performance.now()
   const endings: Ending[] = going.map(({ claim, startedMs }) => ({
     account: { leaseId: claim.id, name: claim.account, targetRef: claim.targetRef },
     role: claim.roleSpec,
     createWithinMs: Math.max(0, claim.createWithinMs - (nowMs - startedMs)),
   }))
+  const signs = setInterval(() => {
+    // One that does not arrive is made up for by the next; a claim lost meanwhile only means double work.
+    keepClaims(
+      ledger,
+      going.map(({ claim }) => claim),
+    ).catch(() => {})
+  }, SIGN_OF_LIFE_MS)
   try {
     return await observed(target.breaker, () => target.engine.end(step, endings))
   } catch (error) {
     return going.map(() => failed(error))
+  } finally {
+    clearInterval(signs)
   }
 }
 

@@ -58,7 +58,7 @@ export type Claimed = {
 
 export type RecordedStep = { step: string; at: string; evidence: Document }
 
-/** How long a claim holds without a sign of life; each recorded step renews it. */
+/** How long a claim holds without a sign of life: from `recordSteps`, or `keepClaims` while a step takes its time. */
 const CLAIM = `interval '20 seconds'`
 
 const CLAIM_RETURNING = `
@@ -131,6 +131,20 @@ export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; ste
        where l.id = d.id and l.fence = d.fence and l.state = 'revoking'
        returning l.id, l.steps`,
     [JSON.stringify(done)],
+  )
+}
+
+/** The holder is alive and at work. Without this, two workers at a slow target would take leases from each other for ever. */
+export async function keepClaims(db: Db, claims: { id: string; fence: number }[]): Promise<void> {
+  await manyLocking(
+    db,
+    `with kept as (select * from unnest($1::text[], $2::integer[]) as k (id, fence)),
+     locked as (select l.id from leasehold.lease l where l.id in (select id from kept) order by l.id for update)
+     update leasehold.lease l set next_action_at = leasehold.ledger_now() + ${CLAIM}
+     from kept k join locked using (id)
+     where l.id = k.id and l.fence = k.fence and l.state = 'revoking' and l.claimed_by is not null
+     returning l.id`,
+    [claims.map(({ id }) => id), claims.map(({ fence }) => fence)],
   )
 }
 

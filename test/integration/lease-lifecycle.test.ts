@@ -246,6 +246,29 @@ describe('ending', () => {
     expect(rows).toEqual([{ revoked: 30, receipts: 30 }])
   })
 
+  test('a worker at a slow target keeps its claim as long as it works', async () => {
+    await world.take()
+    const second = await world.process('second')
+    await world.test.advance(62)
+    const secondsLeft = async () => {
+      const { rows } = await world.ledger.query<{ left: number }>(
+        `select extract(epoch from next_action_at - leasehold.ledger_now())::float8 as left from leasehold.lease`,
+      )
+      return rows[0]?.left
+    }
+    world.target.gate = async (method) => {
+      if (method !== 'disable') return
+      world.target.gate = async () => {}
+      await world.test.advance(15)
+      await expect.poll(secondsLeft, { timeout: 30_000 }).toBeGreaterThan(15)
+      await world.test.advance(15)
+      await second.sweep.once()
+    }
+    await world.sweep.once()
+
+    expect(world.target.calls.filter(({ method }) => method === 'disable')).toHaveLength(1)
+  })
+
   test('a worker that lost its claim writes nothing', async () => {
     const { leaseId } = await world.take()
     const second = await world.process('second')

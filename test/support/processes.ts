@@ -161,19 +161,20 @@ function parsed(line: string): LogLine {
 }
 
 const POLL_MS = 15
+const PATIENCE_MS = 45_000
 
 export const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, POLL_MS))
 
 /** Asks again until the answer is yes; fails after far longer than it should ever take, with what was seen last. */
-export async function until<T>(
+export async function until(
   what: string,
-  ask: () => Promise<T | undefined | false> | T | undefined | false,
+  ask: () => unknown,
   seen: () => unknown = () => '',
-): Promise<T> {
-  for (const end = performance.now() + 45_000; ; ) {
-    const answer = await ask()
-    if (answer !== undefined && answer !== false) return answer
-    if (performance.now() > end) throw new Error(`it never came to this: ${what} ${JSON.stringify(seen())}`)
+): Promise<void> {
+  for (const end = performance.now() + PATIENCE_MS; !(await ask()); ) {
+    if (performance.now() > end) {
+      throw new Error(`it never came to this: ${what}; ${JSON.stringify(await seen())}`)
+    }
     await soon()
   }
 }

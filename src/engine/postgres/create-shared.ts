@@ -2,7 +2,7 @@ import type { Created, EngineError } from '../engine.ts'
 import type { Facts, Session } from './connections.ts'
 import { runIsolated } from './isolate.ts'
 import { beginCreate, createdAs, grantTexts, type Order, problemWith, validUntil } from './order.ts'
-import { identifier, literal, markComment, textArray } from './sql.ts'
+import { identifier, literal, markComment, nameArray } from './sql.ts'
 import type { Target } from './target.ts'
 
 /** Makes the accounts of one batch in one transaction, all by statements of ours. */
@@ -47,7 +47,7 @@ function createText(order: Order, target: Target, nowMs: number): string {
 }
 
 const oidsQuery = (orders: readonly Order[]): string =>
-  `SELECT oid::text, rolname FROM pg_roles WHERE rolname = ANY (${textArray(orders.map(({ ticket }) => ticket.account.name))})`
+  `SELECT oid::text, rolname FROM pg_roles WHERE rolname = ANY (${nameArray(orders.map(({ ticket }) => ticket.account.name))})`
 
 function readCreated(orders: readonly Order[], rows: { oid: string; rolname: string }[]): [Order, Created][] {
   const oids = new Map(rows.map(({ oid, rolname }) => [rolname, oid]))

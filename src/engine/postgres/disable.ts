@@ -1,7 +1,7 @@
 import type { Ending, EngineError, Evidence } from '../engine.ts'
 import type { Connections, Facts } from './connections.ts'
 import { many, runIsolated } from './isolate.ts'
-import { type Found, type FoundRow, foundQuery, isOneOf, matchFound } from './lookup.ts'
+import { type Found, type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
 import { identifier, identifiers } from './sql.ts'
 
 type Membership = { member: string; group: string; grantor: string | null }
@@ -39,7 +39,7 @@ export async function disable(
 const membershipsQuery = (endings: readonly Ending[]): string => `
   SELECT m.member::text, g.rolname AS "group", b.rolname AS grantor
   FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid LEFT JOIN pg_roles b ON b.oid = m.grantor
-  WHERE m.member IN (SELECT oid FROM pg_roles WHERE ${isOneOf(endings)})`
+  WHERE m.member IN ${theirOids(endings)}`
 
 function groupByMember(rows: readonly Membership[]): Map<string, Membership[]> {
   const byMember = new Map<string, Membership[]>()

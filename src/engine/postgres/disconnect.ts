@@ -1,10 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
-import { type FoundRow, foundQuery, matchFound, namesOf, oidsOf } from './lookup.ts'
+import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
 import { becomeMember } from './membership.ts'
 import { preparedQuery, rollBackPrepared } from './prepared.ts'
-import { oidArray, textArray } from './sql.ts'
 
 type SessionRow = { pid: number; usesysid: string; usename: string | null; allowed: boolean }
 
@@ -81,7 +80,7 @@ async function cutSessions(
   const result = await session.query(
     `SELECT pid, usesysid::text, usename, allowed, CASE WHEN allowed THEN pg_terminate_backend(pid) END
      FROM (SELECT pid, usesysid, usename, (${isSuperuser ? 'true' : SIGNALS}) AS allowed FROM pg_stat_activity
-           WHERE usesysid = ANY (${oidArray(oidsOf(endings))}) OR usename = ANY (${textArray(namesOf(endings))})
+           WHERE usesysid IN ${theirOids(endings)}
            OFFSET 0) AS theirs`,
   )
   return result.rows as SessionRow[]

@@ -5,7 +5,7 @@ import { toEngineError } from './errors.ts'
 import { many, runIsolated } from './isolate.ts'
 import { runOwnSql } from './own-sql.ts'
 import { type Plan, readPlan } from './role.ts'
-import { identifier, literal, textArray, timestamp } from './sql.ts'
+import { identifier, literal, nameArray, timestamp } from './sql.ts'
 import type { Target } from './target.ts'
 
 type Renewal = { term: Term; plan: Plan }
@@ -44,7 +44,7 @@ async function begin(session: Session, renewals: readonly Renewal[]): Promise<No
   const results = await many(
     session,
     `BEGIN; SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms;
-     SELECT rolname, oid::text FROM pg_roles WHERE rolname = ANY (${textArray(names)})`,
+     SELECT rolname, oid::text FROM pg_roles WHERE rolname = ANY (${nameArray(names)})`,
   )
   const roles = (results[2]?.rows ?? []) as { rolname: string; oid: string }[]
   return { nowMs: results[1]?.rows[0].now_ms, oids: new Map(roles.map(({ rolname, oid }) => [rolname, oid])) }

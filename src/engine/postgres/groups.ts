@@ -1,6 +1,6 @@
 import { EngineError } from '../engine.ts'
 import type { Facts } from './connections.ts'
-import { textArray } from './sql.ts'
+import { nameArray } from './sql.ts'
 
 /** What is known of the groups a role names: whether each is there, and whether we may give it. */
 export type Groups = ReadonlyMap<string, { grantable: boolean; reachesAdmin: boolean }>
@@ -12,7 +12,7 @@ export type Groups = ReadonlyMap<string, { grantable: boolean; reachesAdmin: boo
 export const groupsQuery = (groups: Iterable<string>, { version, isSuperuser }: Facts): string => `
   SELECT rolname, pg_has_role(oid, ${ADMIN_OID}, 'MEMBER') AS reaches_admin,
          ${isSuperuser || version < 160_000 ? 'true' : "pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')"} AS grantable
-  FROM pg_roles WHERE rolname = ANY (${textArray(groups)})`
+  FROM pg_roles WHERE rolname = ANY (${nameArray(groups)})`
 
 const ADMIN_OID = '(SELECT oid FROM pg_roles WHERE rolname = current_user)'
 

@@ -1,5 +1,5 @@
 import type { Ending } from '../engine.ts'
-import { leaseIdInMark, oidArray, textArray } from './sql.ts'
+import { leaseIdInMark, nameArray, oidArray } from './sql.ts'
 
 /** An account as it stands on the target now, perhaps under another name than it was made with. */
 export type Found = {
@@ -27,14 +27,15 @@ export const namesOf = (endings: readonly Ending[]): string[] => endings.map(({ 
 export const oidsOf = (endings: readonly Ending[]): string[] =>
   endings.flatMap(({ account }) => (account.targetRef === null ? [] : [account.targetRef]))
 
-/** By name, and by OID for one that was renamed. */
-export const isOneOf = (endings: readonly Ending[]): string =>
-  `(rolname = ANY (${textArray(namesOf(endings))}) OR oid = ANY (${oidArray(oidsOf(endings))}))`
+/** A subquery of the accounts' OIDs: those that have their names now, and those that were theirs when made. */
+export const theirOids = (endings: readonly Ending[]): string =>
+  `(SELECT r.oid FROM unnest(${nameArray(namesOf(endings))}) AS n (name) JOIN pg_roles r ON r.rolname = n.name
+    UNION SELECT unnest(${oidArray(oidsOf(endings))}))`
 
 export const foundQuery = (endings: readonly Ending[]): string => `
   SELECT oid::text, rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
          shobj_description(oid, 'pg_authid') AS mark
-  FROM pg_roles WHERE ${isOneOf(endings)}`
+  FROM pg_roles WHERE oid IN ${theirOids(endings)}`
 
 /**
  * Which rows are which account. One found by its OID alone must also carry the lease's mark: OIDs come round again,

@@ -1,8 +1,8 @@
 import { type Ending, EngineError } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
 import { toEngineError } from './errors.ts'
-import { isOneOf, oidsOf } from './lookup.ts'
-import { identifier, literal, oidArray } from './sql.ts'
+import { theirOids } from './lookup.ts'
+import { identifier, literal } from './sql.ts'
 
 type PreparedRow = { gid: string; database: string; owner_oid: string; owner: string | null }
 
@@ -10,8 +10,7 @@ type PreparedRow = { gid: string; database: string; owner_oid: string; owner: st
 export const preparedQuery = (endings: readonly Ending[]): string => `
   SELECT p.gid, d.datname AS database, p.ownerid::text AS owner_oid, r.rolname AS owner
   FROM pg_prepared_xact() AS p JOIN pg_database d ON d.oid = p.dbid LEFT JOIN pg_roles r ON r.oid = p.ownerid
-  WHERE p.ownerid = ANY (${oidArray(oidsOf(endings))})
-     OR p.ownerid IN (SELECT oid FROM pg_roles WHERE ${isOneOf(endings)})`
+  WHERE p.ownerid IN ${theirOids(endings)}`
 
 type RolledBack = { counts: Map<Ending, number>; problems: Map<Ending, EngineError> }
 

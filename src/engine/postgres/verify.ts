@@ -1,9 +1,9 @@
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
 import type { Connections } from './connections.ts'
 import { many } from './isolate.ts'
-import { isOneOf, namesOf, oidsOf } from './lookup.ts'
+import { namesOf, theirOids } from './lookup.ts'
 import { preparedQuery } from './prepared.ts'
-import { lockKey, oidArray, textArray } from './sql.ts'
+import { literal, lockKey } from './sql.ts'
 
 type Row = { name: string | null; oid: string }
 
@@ -25,7 +25,7 @@ export async function verify(
   const seen = await connections.use('ending', async (session) => {
     const results = await many(
       session,
-      `BEGIN; ${locksQuery(due)}; SELECT rolname AS name, oid::text FROM pg_roles WHERE ${isOneOf(due)};
+      `BEGIN; ${locksQuery(due)}; SELECT rolname AS name, oid::text FROM pg_roles WHERE oid IN ${theirOids(due)};
        ${sessionsQuery(due)}; ${preparedQuery(due)}; COMMIT`,
     )
     const [, locks, roles, sessions, prepared] = results.map(({ rows }) => rows)
@@ -46,15 +46,14 @@ export async function verify(
 }
 
 /** Tried, not waited for: one create that hangs must not hold up the proof of the others. */
-const locksQuery = (endings: readonly Ending[]): string => `
-  SELECT name, pg_try_advisory_xact_lock(key) AS locked
-  FROM unnest(${textArray(namesOf(endings))}, ARRAY[${namesOf(endings)
-    .map((name) => `'${lockKey(name)}'`)
-    .join(', ')}]::bigint[]) AS t (name, key)`
+const locksQuery = (endings: readonly Ending[]): string => {
+  const rows = namesOf(endings).map((name) => `(${literal(name)}, '${lockKey(name)}'::bigint)`)
+  return `SELECT name, pg_try_advisory_xact_lock(key) AS locked FROM (VALUES ${rows.join(', ')}) AS t (name, key)`
+}
 
 const sessionsQuery = (endings: readonly Ending[]): string => `
   SELECT usename AS name, usesysid::text AS oid FROM pg_stat_activity
-  WHERE usesysid = ANY (${oidArray(oidsOf(endings))}) OR usename = ANY (${textArray(namesOf(endings))})`
+  WHERE usesysid IN ${theirOids(endings)}`
 
 type Index = { names: Set<string | null>; oids: Set<string> }
 

@@ -51,7 +51,8 @@ program
   .description('play the life of a lease, step by step, against a running `leasehold dev` or one of its own')
   .action(async () => {
     const { demo } = await import('./cli/demo.ts')
-    process.exitCode = await demo(process.env, process.stdout, fileURLToPath(import.meta.url))
+    // Not by the exit code alone: what an interrupted step still waits for would hold the process.
+    process.exit(await demo(process.env, process.stdout, fileURLToPath(import.meta.url)))
   })
 
 program

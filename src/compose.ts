@@ -32,7 +32,7 @@ import { newId } from './lib/ids.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
 import { VERSION } from './lib/version.ts'
-import { decide, isRoot } from './policy/decide.ts'
+import { capabilities, decide, isRoot } from './policy/decide.ts'
 import type { Principal } from './policy/principal.ts'
 import { openWakeups } from './queue/wakeups.ts'
 import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
@@ -201,6 +201,7 @@ export function routeTables(parts: {
   const book = createLeaseBook(ledger)
   const mayTouch = (principal: Principal, tokenId: string) =>
     isRoot(principal) || principal.tokenId === tokenId
+  const mayAccess = (principal: Principal, path: string) => capabilities(principal, path)[0] !== 'deny'
   return {
     system: [
       ...systemStateRoutes({
@@ -212,7 +213,7 @@ export function routeTables(parts: {
       ...sysCapabilitiesRoutes(tokens),
       ...sysLeaseRoutes({ book, renew, ender, mayTouch }),
       ...sysLeaseholdRoutes({ book, jwks: receipts.jwks, mayTouch }),
-      ...sysMountRoutes(mounts),
+      ...sysMountRoutes({ mounts, mayAccess }),
     ],
     token: authTokenRoutes(tokens),
     database: databaseRoutes({

@@ -8,7 +8,10 @@ import { messageOf } from '../lib/errors.ts'
 import { type Api, ApiError, get, openApi } from './api.ts'
 
 /** The broker a demonstration runs against, and how it came to be. */
-export type DemoBroker = { api: Api; origin: string; stop(): Promise<void> }
+export type DemoBroker = { api: Api; origin: string }
+
+/** What to do when the demonstration is over, last first, however it ended. */
+export type Undo = (() => Promise<unknown>)[]
 
 const DEFAULT_ADDRESS = 'http://127.0.0.1:8200'
 const PROBE_TIMEOUT_MS = 3_000
@@ -16,12 +19,12 @@ const START_TIMEOUT_MS = 120_000
 const STOP_TIMEOUT_MS = 30_000
 
 /** The one VAULT_ADDR names; else the one at the default address, if it is a demo broker; else one of our own. */
-export async function findBroker(env: NodeJS.ProcessEnv, cliFile: string): Promise<DemoBroker> {
+export async function findBroker(env: NodeJS.ProcessEnv, cliFile: string, undo: Undo): Promise<DemoBroker> {
   const api = openApi((env.VAULT_ADDR || DEFAULT_ADDRESS).replace(/\/+$/, ''), env.VAULT_TOKEN || 'root')
   const obstacle = await whyNot(api)
-  if (obstacle === undefined) return { api, origin: `running at ${api.url}`, stop: async () => {} }
+  if (obstacle === undefined) return { api, origin: `running at ${api.url}` }
   if (env.VAULT_ADDR) throw new Error(`VAULT_ADDR: ${obstacle}`)
-  return startOwn(env, cliFile)
+  return startOwn(env, cliFile, undo)
 }
 
 /** What keeps us from using this broker; undefined when nothing does. */
@@ -42,7 +45,7 @@ async function whyNot(api: Api): Promise<string | undefined> {
 }
 
 /** `leasehold dev` on a free port, with its data in a folder that goes away with it. */
-async function startOwn(env: NodeJS.ProcessEnv, cliFile: string): Promise<DemoBroker> {
+async function startOwn(env: NodeJS.ProcessEnv, cliFile: string, undo: Undo): Promise<DemoBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'leasehold-demo-'))
   // As root the database runs as another user, which has to pass through.
   await chmod(folder, 0o711)
@@ -60,20 +63,15 @@ async function startOwn(env: NodeJS.ProcessEnv, cliFile: string): Promise<DemoBr
     detached: true,
   })
   const ended = once(child, 'close')
-  const stop = async () => {
+  undo.push(async () => {
     const killer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS)
     child.kill('SIGTERM')
     await ended
     clearTimeout(killer)
     await rm(folder, { recursive: true, force: true })
-  }
-  try {
-    const url = await addressOf(child)
-    return { api: openApi(url, token), origin: `of my own, on ${url}, gone when I end`, stop }
-  } catch (error) {
-    await stop()
-    throw error
-  }
+  })
+  const url = await addressOf(child)
+  return { api: openApi(url, token), origin: `of my own, on ${url}, gone when I end` }
 }
 
 /** Reads the address from the banner, which is printed when the broker is ready. */

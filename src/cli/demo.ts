@@ -2,7 +2,7 @@ import type { JSONWebKeySet } from 'jose'
 import pg from 'pg'
 import { messageOf } from '../lib/errors.ts'
 import { type Answer, type Api, ApiError, get } from './api.ts'
-import { type DemoBroker, findBroker } from './demo-broker.ts'
+import { type DemoBroker, findBroker, type Undo } from './demo-broker.ts'
 import { checkReceipt, type Receipt, ReceiptRefused } from './receipt.ts'
 import { openStage, type Stage } from './stage.ts'
 
@@ -15,23 +15,22 @@ export async function demo(
   out: NodeJS.WriteStream,
   cliFile: string,
 ): Promise<number> {
-  const stage = openStage(out, env)
-  const undo: (() => Promise<unknown>)[] = []
-  const interrupted = signalled()
+  const stage = openStage(out, env, interrupted())
+  const undo: Undo = []
   let code = 0
   try {
-    await Promise.race([play(stage, env, cliFile, undo), interrupted])
+    await play(stage, env, cliFile, undo)
     stage.say('\nAll of it happened. The same, by hand: README.md.')
   } catch (error) {
     stage.say(`\nThe demo failed: ${messageOf(error)}`)
     code = 1
   }
-  for (const step of undo.reverse()) await step().catch(() => {}) // what is left over was said above
+  for (const step of undo.reverse()) await step().catch(() => {}) // nothing is left to tell
   return code
 }
 
 /** Rejects at the first Ctrl-C; more of them change nothing, since clearing up is under way. */
-function signalled(): Promise<never> {
+function interrupted(): Promise<never> {
   return new Promise((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => reject(new Error(`stopped by ${signal}`)))
@@ -53,19 +52,13 @@ type Leased = { leaseId: string; username: string; password: string; seconds: nu
 type Scene = {
   stage: Stage
   api: Api
-  undo: (() => Promise<unknown>)[]
+  undo: Undo
   logIn: (leased: Leased) => Promise<pg.Client>
 }
 
-async function play(
-  stage: Stage,
-  env: NodeJS.ProcessEnv,
-  cliFile: string,
-  undo: (() => Promise<unknown>)[],
-): Promise<void> {
+async function play(stage: Stage, env: NodeJS.ProcessEnv, cliFile: string, undo: Undo): Promise<void> {
   const broker = await stage.step('Find a broker, or start one', async (say): Promise<DemoBroker> => {
-    const found = await findBroker(env, cliFile)
-    undo.push(found.stop)
+    const found = await findBroker(env, cliFile, undo)
     say(`a broker ${found.origin}`)
     return found
   })

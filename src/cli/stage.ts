@@ -7,8 +7,16 @@ export type Stage = {
 
 const TITLE_WIDTH = 56
 
-/** Colours on a terminal only, and not where NO_COLOR asks for none: a log gets the same words. */
-export function openStage(out: NodeJS.WriteStream, env: NodeJS.ProcessEnv): Stage {
+/**
+ * Once `interrupted` rejects, the step in hand and all after it fail with that. Colours on a terminal only, and not
+ * where NO_COLOR asks for none: a log gets the same words.
+ */
+export function openStage(
+  out: NodeJS.WriteStream,
+  env: NodeJS.ProcessEnv,
+  interrupted: Promise<never>,
+): Stage {
+  interrupted.catch(() => {}) // the step under way tells of it
   const colours = out.isTTY === true && !env.NO_COLOR
   const paint = (code: number, text: string): string => (colours ? `\x1b[${code}m${text}\x1b[0m` : text)
   const detail = (line: string): string => `      ${paint(2, line)}\n`
@@ -20,7 +28,7 @@ export function openStage(out: NodeJS.WriteStream, env: NodeJS.ProcessEnv): Stag
       out.write(`${String(steps).padStart(2)}  ${title} ${paint(2, '.'.repeat(TITLE_WIDTH - title.length))} `)
       const startedAt = performance.now()
       try {
-        const result = await run((line) => void lines.push(line))
+        const result = await Promise.race([run((line) => void lines.push(line)), interrupted])
         out.write(`${paint(32, took(performance.now() - startedAt))}\n`)
         return result
       } catch (error) {

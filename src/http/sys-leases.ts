@@ -2,9 +2,7 @@ import type { Lease, LeaseBook } from '../lease/book.ts'
 import type { Outcome } from '../lease/end.ts'
 import type { Ender } from '../lease/ender.ts'
 import type { Renew } from '../lease/renew.ts'
-import { splitLeaseId } from '../lease/wire-id.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { ID_PATTERN } from '../lib/ids.ts'
 import type { Principal } from '../policy/principal.ts'
 import { bool, defaulted, duration, type Fields, text } from './fields.ts'
 import { shownTerms } from './lease-answers.ts'
@@ -171,15 +169,14 @@ async function revoke(
   sentLeaseId: string | undefined,
 ): Promise<Answer> {
   const leaseId = requireLeaseId(sentLeaseId)
-  const { id } = splitLeaseId(leaseId)
   const lease = await parts.book.find(leaseId, touchable(parts, principal)).catch(ignoreUnknown)
   // Revoking what is not there has succeeded, in the dialect.
   if (!lease || lease.state === 'revoked') return fields.sync ? undefined : { status: 202 }
   if (!fields.sync) {
-    await parts.ender.doom({ ids: [id] }, 'revoked')
+    await parts.ender.doom({ under: leaseId }, 'revoked')
     return { status: 202 }
   }
-  const outcomes = await parts.ender.endNow({ ids: [id] }, 'revoked')
+  const outcomes = await parts.ender.endNow({ under: leaseId }, 'revoked')
   const failure = outcomes.find(({ state }) => state !== 'revoked')
   if (failure) throw new BrokerError('invalid_request', `failed to revoke entry: ${reasonOf(failure)}`)
   return undefined
@@ -193,35 +190,28 @@ function ignoreUnknown(error: unknown): undefined {
 const reasonOf = (outcome: Outcome): string =>
   `${outcome.error ?? 'it cannot be proved gone yet'}; it is being tried again in the background`
 
-/** A prefix that is itself a lease id means that lease; any other is taken as a folder. */
-async function endPrefix(ender: Ender, prefix: string): Promise<Outcome[]> {
-  const { path, id } = splitLeaseId(prefix)
-  if (path !== '' && ID_PATTERN.test(id)) return ender.endNow({ ids: [id] }, 'revoked')
-  return ender.endNow({ prefix: withSlash(prefix) }, 'revoked')
-}
-
 async function revokePrefix(
   ender: Ender,
   { fields, capture }: Call<{ prefix: typeof text; sync: ReturnType<typeof defaulted<boolean>> }>,
 ): Promise<Answer> {
-  const prefix = capture('prefix')
+  const under = capture('prefix')
   if (!fields.sync) {
-    await ender.doom({ prefix: withSlash(prefix) }, 'revoked')
+    await ender.doom({ under }, 'revoked')
     return { status: 202 }
   }
-  const outcomes = await endPrefix(ender, prefix)
+  const outcomes = await ender.endNow({ under }, 'revoked')
   const failed = outcomes.findIndex(({ state }) => state !== 'revoked')
   const failure = outcomes[failed]
   if (!failure) return undefined
   throw new BrokerError(
     'invalid_request',
-    `failed to revoke "${failure.id}" (${failed + 1} / ${outcomes.length}): ${reasonOf(failure)}`,
+    `failed to revoke "${failure.leaseId}" (${failed + 1} / ${outcomes.length}): ${reasonOf(failure)}`,
   )
 }
 
 /** Where the dialect drops what it cannot end, we keep trying; the caller is told it is done with either way. */
 async function revokeForce(ender: Ender, { capture }: Call): Promise<Answer> {
-  await endPrefix(ender, capture('prefix'))
+  await ender.endNow({ under: capture('prefix') }, 'revoked')
   return undefined
 }
 
@@ -232,11 +222,7 @@ async function stuckLeases(book: LeaseBook, fields: { type?: string; limit?: str
   return {
     data: {
       lease_count: stuck.length,
-      leases: stuck.map(({ id, path, mountId, error }) => ({
-        lease_id: `${path}/${id}`,
-        mount_id: mountId,
-        error,
-      })),
+      leases: stuck.map(({ leaseId, mountId, error }) => ({ lease_id: leaseId, mount_id: mountId, error })),
     },
     warnings:
       limit === STUCK_LIMIT && stuck.length === limit
@@ -251,7 +237,7 @@ async function countStuck(book: LeaseBook, type: string | undefined): Promise<An
   return {
     data: {
       lease_count: counts.reduce((sum, { count }) => sum + count, 0),
-      counts: Object.fromEntries(counts.map(({ mountId, count }) => [mountId, count])),
+      counts: Object.fromEntries(counts.map(({ accessor, count }) => [accessor, count])),
     },
   }
 }

@@ -1,24 +1,33 @@
 import { mountTtls } from '../lease/mount-ttls.ts'
-import type { Mount, Mounts } from '../lease/mounts.ts'
+import { type Mount, type Mounts, noSuchMount } from '../lease/mounts.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
 import { type Decoded, decode, duration, keyValues, map, text } from './fields.ts'
 import type { Principal } from './ports.ts'
 import { type Answer, handle, handleOpen, type Route } from './route.ts'
 
+type Parts = {
+  mounts: Mounts
+  /** Whether policy gives the caller any right at a path. */
+  mayAccess: (principal: Principal, path: string) => boolean
+}
+
 /** `sys/mounts`, `sys/auth` and the preflight that clients make before they read, relative to `sys/`. */
-export function sysMountRoutes(mounts: Mounts): Route[] {
+export function sysMountRoutes(parts: Parts): Route[] {
+  const { mounts } = parts
   return [
     ...familyRoutes(mounts, { family: 'mounts', prefix: '' }),
     ...familyRoutes(mounts, { family: 'auth', prefix: 'auth/' }),
     {
       path: 'internal/ui/mounts',
-      on: { read: handleOpen({}, () => preflightAll(mounts), { readToken: true }) },
+      on: {
+        read: handleOpen({}, ({ principal }) => visibleMounts(parts, principal), { readToken: true }),
+      },
     },
     {
       path: 'internal/ui/mounts/:path*',
       on: {
-        read: handleOpen({}, ({ capture, principal }) => preflight(mounts, capture('path'), principal), {
+        read: handleOpen({}, ({ capture, principal }) => preflight(parts, capture('path'), principal), {
           readToken: true,
         }),
       },
@@ -44,9 +53,8 @@ function familyRoutes(mounts: Mounts, { family, prefix }: Family): Route[] {
   const at = (path: string) => `${prefix}${path.replace(/\/+$/, '')}/`
   const existing = async (path: string): Promise<Mount> => {
     const mount = await mounts.find(at(path))
-    if (mount) return mount
-    const kind = family === 'auth' ? 'auth' : 'secret'
-    throw new BrokerError('invalid_request', `No ${kind} engine mount at ${path.replace(/\/*$/, '/')}`)
+    if (!mount) throw noSuchMount(at(path))
+    return mount
   }
 
   return [
@@ -91,8 +99,11 @@ function mountChange(
   }
 }
 
+const isIn = (prefix: '' | 'auth/', { path }: Mount): boolean =>
+  path.startsWith('auth/') === (prefix === 'auth/')
+
 async function listed(mounts: Mounts, prefix: '' | 'auth/'): Promise<Answer> {
-  const family = (await mounts.list()).filter(({ path }) => path.startsWith('auth/') === (prefix === 'auth/'))
+  const family = (await mounts.list()).filter((mount) => isIn(prefix, mount))
   return {
     injected: true,
     data: Object.fromEntries(family.map((mount) => [mount.path.slice(prefix.length), shownMount(mount)])),
@@ -102,7 +113,7 @@ async function listed(mounts: Mounts, prefix: '' | 'auth/'): Promise<Answer> {
 const shownMount = (mount: Mount): Record<string, unknown> => ({
   type: mount.type,
   description: mount.description,
-  accessor: `${mount.type}_${mount.id.slice(0, 8)}`,
+  accessor: mount.accessor,
   uuid: mount.id,
   local: false,
   seal_wrap: false,
@@ -135,15 +146,28 @@ function shownConfig(mount: Mount): Record<string, unknown> {
   }
 }
 
-/** Mounts are not listed to callers without access; none is marked as visible to everybody. */
-async function preflightAll(mounts: Mounts): Promise<Answer> {
-  void mounts
-  return { data: { secret: {}, auth: {} } }
+/** The mounts the caller has any rights under; a caller without a token sees none, since none is marked public. */
+async function visibleMounts(
+  { mounts, mayAccess }: Parts,
+  principal: Principal | undefined,
+): Promise<Answer> {
+  const visible = principal ? (await mounts.list()).filter(({ path }) => mayAccess(principal, path)) : []
+  const shown = (prefix: '' | 'auth/') =>
+    Object.fromEntries(
+      visible
+        .filter((mount) => isIn(prefix, mount))
+        .map((mount) => [mount.path.slice(prefix.length), shownMount(mount)]),
+    )
+  return { data: { secret: shown(''), auth: shown('auth/') } }
 }
 
 /** One text for a mount that does not exist and one the caller has no business with. */
-async function preflight(mounts: Mounts, path: string, principal: Principal | undefined): Promise<Answer> {
-  const found = principal && (await mounts.resolve(path))
+async function preflight(
+  { mounts, mayAccess }: Parts,
+  path: string,
+  principal: Principal | undefined,
+): Promise<Answer> {
+  const found = principal && mayAccess(principal, path) && (await mounts.resolve(path))
   if (!found) {
     const shown = `${path.replace(/\/+$/, '')}/`
     throw new BrokerError(

@@ -20,7 +20,7 @@ export type LeaseBook = {
   /** One level of live lease ids below a prefix: ids, and folders with a trailing slash. */
   keys(prefix: string): Promise<string[]>
   stuck(limit: number | null): Promise<StuckLease[]>
-  countStuck(): Promise<{ mountId: string; count: number }[]>
+  countStuck(): Promise<{ accessor: string; count: number }[]>
   /** The signed proof of an ended lease, undefined until it has ended. */
   receipt(leaseId: string): Promise<string | undefined>
 }

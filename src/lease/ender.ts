@@ -18,7 +18,7 @@ export type Ender = {
   /** Dooms a lease that nobody got, waiting out a ledger that is away; at last its expiry must do. Never throws. */
   abandon(id: string, reason: EndReason): Promise<void>
   /** Ends these leases before it returns, as far as the target lets it; what fails goes on in the background. */
-  endNow(which: Doomed, reason: EndReason): Promise<Outcome[]>
+  endNow(which: Doomed, reason: EndReason): Promise<(Outcome & { leaseId: string })[]>
   /** Ends everything due on a target; returns when a claim comes back empty. Calls share one run. */
   drain(targetId: string): Promise<void>
 }
@@ -104,9 +104,11 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
     },
     async endNow(which, reason) {
       const doomed = await doom(ledger, which, reason)
-      const outcomes = await Promise.all(doomed.map(({ id, targetId }) => enderFor(targetId)(id)))
       return Promise.all(
-        outcomes.map((outcome) => (outcome.state === 'lost' ? watch(ledger, outcome.id) : outcome)),
+        doomed.map(async ({ id, leaseId, targetId }) => {
+          const outcome = await enderFor(targetId)(id)
+          return { ...(outcome.state === 'lost' ? await watch(ledger, id) : outcome), leaseId }
+        }),
       )
     },
     drain,

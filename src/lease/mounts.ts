@@ -38,11 +38,19 @@ export type Mounts = {
   disable(path: string): Promise<void>
 }
 
-/** Part of every installation: never in the ledger, never disabled. */
-const BUILT_IN: readonly Mount[] = [
-  builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging'),
-  builtIn('auth/token/', 'token', 'token based credentials'),
-]
+/** Where the system's own endpoints are: no row of the ledger, and nothing to change. */
+const SYSTEM: Mount = {
+  id: 'sys',
+  accessor: 'system_sys',
+  path: 'sys/',
+  type: 'system',
+  description: 'system endpoints used for control, policy and debugging',
+  config: {},
+  options: null,
+}
+
+/** Part of every installation. */
+const PERMANENT = ['sys/', 'auth/token/']
 
 const LOOKUP_BATCH = 128
 const PATH_LIMIT = 200
@@ -64,19 +72,18 @@ export function createMounts(parts: {
     { max: LOOKUP_BATCH },
   )
   const existing = async (path: string): Promise<Mount> => {
-    const kind = path.startsWith('auth/') ? 'auth' : 'secret'
     const mount = await findMount(ledger, path)
-    if (!mount) throw new BrokerError('invalid_request', `No ${kind} engine mount at ${path}`)
+    if (!mount) throw noSuchMount(path)
     return mount
   }
 
   return {
     async resolve(path) {
-      const mount = BUILT_IN.find((each) => `${path}/`.startsWith(each.path)) ?? (await lookUp(path))
+      const mount = `${path}/`.startsWith(SYSTEM.path) ? SYSTEM : await lookUp(path)
       return mount && { mount, rest: path.slice(mount.path.length) }
     },
-    list: async () => [...BUILT_IN, ...(await listMounts(ledger))].sort((a, b) => (a.path < b.path ? -1 : 1)),
-    find: async (path) => BUILT_IN.find((each) => each.path === path) ?? (await findMount(ledger, path)),
+    list: async () => [...(await listMounts(ledger)), SYSTEM].sort((a, b) => (a.path < b.path ? -1 : 1)),
+    find: async (path) => (path === SYSTEM.path ? SYSTEM : findMount(ledger, path)),
     async enable(path, type, change) {
       checkPath(path)
       checkType(parts.types, path, type)
@@ -88,7 +95,7 @@ export function createMounts(parts: {
       await updateMount(ledger, changed(await existing(path), change))
     },
     async disable(path) {
-      if (BUILT_IN.some((each) => each.path === path)) {
+      if (PERMANENT.includes(path)) {
         throw new BrokerError('invalid_request', `cannot unmount "${path}"`)
       }
       const mount = await findMount(ledger, path)
@@ -102,8 +109,12 @@ export function createMounts(parts: {
   }
 }
 
-function builtIn(path: string, type: string, description: string): Mount {
-  return { id: type, path, type, description, config: {}, options: null }
+/** The dialect's text for a mount, named as the caller knows it, that does not exist. */
+export function noSuchMount(path: string): BrokerError {
+  const text = path.startsWith('auth/')
+    ? `No auth engine at ${path.slice('auth/'.length)}`
+    : `No secret engine mount at ${path}`
+  return new BrokerError('invalid_request', text)
 }
 
 /** `a/b/c` may lie in the mounts `a/`, `a/b/` and `a/b/c/`. */
@@ -118,7 +129,7 @@ const mountAmong = (byPath: Map<string, Mount>, path: string): Mount | undefined
     .map((prefix) => byPath.get(prefix))
     .find((mount) => mount !== undefined)
 
-function changed(mount: Mount, change: MountChange): Mount {
+function changed<M extends Omit<Mount, 'accessor'>>(mount: M, change: MountChange): M {
   const { defaultLeaseTtl, maxLeaseTtl } = change
   const config = {
     ...mount.config,

@@ -70,7 +70,10 @@ export function createRenew(parts: {
         return terms
       }
     }
-    throw new BrokerError('conflict', 'the lease is being renewed by many callers at once; try again')
+    throw new BrokerError(
+      'too_many_requests',
+      'the lease is being renewed by many callers at once; try again',
+    )
   }
 }
 

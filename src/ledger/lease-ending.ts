@@ -2,38 +2,45 @@ import { type Db, many, manyLocking } from './db.ts'
 import { type Document, startingWith } from './documents.ts'
 import type { EndReason } from './lease-words.ts'
 
-/** Which leases to end now. A path is the wire path they were asked at; a prefix is of the whole wire lease id. */
-export type Doomed = { ids: string[] } | { prefix: string } | { mountId: string } | { tokenIds: string[] }
+/** Which leases to end now. `under` is a wire lease id, meaning that lease, or a folder of them, without its slash. */
+export type Doomed = { ids: string[] } | { under: string } | { mountId: string } | { tokenIds: string[] }
 
 /**
  * Makes leases due for ending now; what has begun to end stays as it is, only sooner. Answers each lease that is
- * not yet `revoked`, with its target, so that the caller can wake the workers.
+ * not yet `revoked`, with its wire id, and its target, so that the caller can wake the workers.
  */
-export function doom(db: Db, which: Doomed, reason: EndReason): Promise<{ id: string; targetId: string }[]> {
-  const { condition, value } = doomedCondition(which)
+export function doom(
+  db: Db,
+  which: Doomed,
+  reason: EndReason,
+): Promise<{ id: string; leaseId: string; targetId: string }[]> {
+  const { condition, values } = doomedCondition(which)
   return manyLocking(
     db,
     `with locked as (
-         select l.id from leasehold.lease l where l.state <> 'revoked' and ${condition} order by l.id for update)
-       update leasehold.lease l
-       set state = 'revoking', end_reason = coalesce(l.end_reason, $2),
-         next_action_at = case when l.claimed_by is null then leasehold.ledger_now() else l.next_action_at end
-       from locked where l.id = locked.id
-       returning l.id, l.target_id as "targetId"`,
-    [value, reason],
+       select l.id from leasehold.lease l where l.state <> 'revoked' and ${condition} order by l.id for update)
+     update leasehold.lease l
+     set state = 'revoking', end_reason = coalesce(l.end_reason, $1),
+       next_action_at = case when l.claimed_by is null then leasehold.ledger_now() else l.next_action_at end
+     from locked where l.id = locked.id
+     returning l.id, l.path || '/' || l.id as "leaseId", l.target_id as "targetId"`,
+    [reason, ...values],
   )
 }
 
-function doomedCondition(which: Doomed): { condition: string; value: unknown } {
-  if ('ids' in which) return { condition: 'l.id = any($1)', value: which.ids }
-  if ('mountId' in which) return { condition: 'l.mount_id = $1', value: which.mountId }
+function doomedCondition(which: Doomed): { condition: string; values: unknown[] } {
+  if ('ids' in which) return { condition: 'l.id = any($2)', values: [which.ids] }
+  if ('mountId' in which) return { condition: 'l.mount_id = $2', values: [which.mountId] }
   if ('tokenIds' in which) {
     return {
-      condition: `l.token_id in (select decode(h, 'hex') from unnest($1::text[]) h) and not l.outlives_token`,
-      value: which.tokenIds,
+      condition: `l.token_id in (select decode(h, 'hex') from unnest($2::text[]) h) and not l.outlives_token`,
+      values: [which.tokenIds],
     }
   }
-  return { condition: `(l.path || '/' || l.id) like $1`, value: startingWith(which.prefix) }
+  return {
+    condition: `((l.path || '/' || l.id) = $2 or (l.path || '/' || l.id) like $3)`,
+    values: [which.under, startingWith(`${which.under}/`)],
+  }
 }
 
 /** A lease in a worker's hands. Writes about it carry the fence; when somebody claimed it since, they change nothing. */
@@ -56,10 +63,18 @@ export type Claimed = {
   accessEnded: boolean
 }
 
+/** The ledger's time as receipts print it: UTC to the millisecond, whatever the session's time zone. */
+const RFC_3339 = `to_char(leasehold.ledger_now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+
 export type RecordedStep = { step: string; at: string; evidence: Document }
 
 /** How long a claim holds without a sign of life: from `recordSteps`, or `keepClaims` while a step takes its time. */
 const CLAIM = `interval '20 seconds'`
+/**
+ * A step renews a claim only when less than this is left: a row whose indexed columns stay as they are is rewritten
+ * in its page, which costs a third.
+ */
+const RENEW_CLAIM_AT = `interval '12 seconds'`
 
 const CLAIM_RETURNING = `
   l.id, l.path, l.account, l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", t.name as "targetName",
@@ -119,16 +134,18 @@ export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; ste
     `with done as (
          select * from json_to_recordset($1)
            as d (id text, fence integer, step text, evidence jsonb, "endsAccess" boolean)),
-       locked as (select l.id from leasehold.lease l where l.id in (select id from done) order by l.id for update)
+       locked as (
+         select d.* from done d join leasehold.lease l on l.id = d.id and l.fence = d.fence
+         where l.state = 'revoking' order by l.id for update of l)
        update leasehold.lease l
        set steps = case when l.steps @> jsonb_build_array(jsonb_build_object('step', d.step)) then l.steps
            else l.steps || jsonb_build_object(
              'step', d.step, 'at', to_jsonb(leasehold.ledger_now()), 'evidence', d.evidence) end,
          access_ended_at = case when d."endsAccess" then coalesce(l.access_ended_at, leasehold.ledger_now())
            else l.access_ended_at end,
-         next_action_at = leasehold.ledger_now() + ${CLAIM}
-       from done d join locked using (id)
-       where l.id = d.id and l.fence = d.fence and l.state = 'revoking'
+         next_action_at = case when l.next_action_at > leasehold.ledger_now() + ${RENEW_CLAIM_AT} then l.next_action_at
+           else leasehold.ledger_now() + ${CLAIM} end
+       from locked d where l.id = d.id
        returning l.id, l.steps`,
     [JSON.stringify(done)],
   )
@@ -138,11 +155,12 @@ export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; ste
 export async function keepClaims(db: Db, claims: { id: string; fence: number }[]): Promise<void> {
   await manyLocking(
     db,
-    `with kept as (select * from unnest($1::text[], $2::integer[]) as k (id, fence)),
-     locked as (select l.id from leasehold.lease l where l.id in (select id from kept) order by l.id for update)
+    `with locked as (
+       select l.id from unnest($1::text[], $2::integer[]) as k (id, fence)
+       join leasehold.lease l on l.id = k.id and l.fence = k.fence
+       where l.state = 'revoking' and l.claimed_by is not null order by l.id for update of l)
      update leasehold.lease l set next_action_at = leasehold.ledger_now() + ${CLAIM}
-     from kept k join locked using (id)
-     where l.id = k.id and l.fence = k.fence and l.state = 'revoking' and l.claimed_by is not null
+     from locked where l.id = locked.id
      returning l.id`,
     [claims.map(({ id }) => id), claims.map(({ fence }) => fence)],
   )
@@ -158,13 +176,14 @@ export async function releaseClaims(
     `with given as (
          select * from json_to_recordset($1)
            as g (id text, fence integer, error text, "retryMs" double precision)),
-       locked as (select l.id from leasehold.lease l where l.id in (select id from given) order by l.id for update)
+       locked as (
+         select g.* from given g join leasehold.lease l on l.id = g.id and l.fence = g.fence
+         where l.state = 'revoking' order by l.id for update of l)
        update leasehold.lease l
        set claimed_by = null, last_error = coalesce(g.error, l.last_error),
          attempts = l.attempts + (g.error is not null)::integer,
          next_action_at = leasehold.ledger_now() + g."retryMs" * interval '1 millisecond'
-       from given g join locked using (id)
-       where l.id = g.id and l.fence = g.fence and l.state = 'revoking'`,
+       from locked g where l.id = g.id`,
     [JSON.stringify(releases)],
   )
 }
@@ -177,12 +196,13 @@ export async function finish(
   const rows = await manyLocking<{ id: string }>(
     db,
     `with ended as (select * from json_to_recordset($1) as e (id text, fence integer, receipt text)),
-       locked as (select l.id from leasehold.lease l where l.id in (select id from ended) order by l.id for update),
+       locked as (
+         select e.* from ended e join leasehold.lease l on l.id = e.id and l.fence = e.fence
+         where l.state = 'revoking' and l.access_ended_at is not null order by l.id for update of l),
        moved as (
          update leasehold.lease l
          set state = 'revoked', ended_at = leasehold.ledger_now(), next_action_at = null, claimed_by = null
-         from ended e join locked using (id)
-         where l.id = e.id and l.fence = e.fence and l.state = 'revoking' and l.access_ended_at is not null
+         from locked e where l.id = e.id
          returning l.id, e.receipt)
        insert into leasehold.receipt (lease_id, jws) select id, receipt from moved
        returning lease_id as id`,

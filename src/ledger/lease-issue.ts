@@ -118,13 +118,14 @@ function toRecord(intent: Intent): Record<string, unknown> {
 export async function activate(db: Db, made: { id: string; targetRef: string }[]): Promise<Set<string>> {
   const rows = await manyLocking<{ id: string }>(
     db,
-    `with made as (select * from unnest($1::text[], $2::text[]) as m (id, target_ref)),
-       locked as (select l.id from leasehold.lease l where l.id in (select id from made) order by l.id for update)
-       update leasehold.lease l
-       set state = 'active', target_ref = m.target_ref, next_action_at = l.expires_at
-       from made m join locked using (id)
-       where l.id = m.id and l.state = 'issuing'
-       returning l.id`,
+    `with locked as (
+       select m.* from unnest($1::text[], $2::text[]) as m (id, target_ref)
+       join leasehold.lease l on l.id = m.id
+       where l.state = 'issuing' order by l.id for update of l)
+     update leasehold.lease l
+     set state = 'active', target_ref = m.target_ref, next_action_at = l.expires_at
+     from locked m where l.id = m.id
+     returning l.id`,
     [made.map(({ id }) => id), made.map(({ targetRef }) => targetRef)],
   )
   return new Set(rows.map(({ id }) => id))

@@ -2,6 +2,7 @@ import { type Db, many, one } from './db.ts'
 import { type Document, startingWith } from './documents.ts'
 import type { RecordedStep } from './lease-ending.ts'
 import type { EndReason, LeaseLimit, LeaseState } from './lease-words.ts'
+import { MOUNT_ACCESSOR } from './mounts.ts'
 
 /** A lease as its holder and the operators may see it; there is no secret in it. */
 export type Lease = {
@@ -65,23 +66,24 @@ export async function listLeaseKeys(db: Db, prefix: string): Promise<string[]> {
   return rows.map(({ key }) => key)
 }
 
-export type StuckLease = { id: string; path: string; mountId: string; error: string }
+export type StuckLease = { leaseId: string; mountId: string; error: string }
 
 /** Leases whose ending failed six times or more; it is still being tried. `limit` null lists all. */
 export function listStuckLeases(db: Db, limit: number | null): Promise<StuckLease[]> {
   return many<StuckLease>(
     db,
-    `select id, path, mount_id as "mountId", coalesce(last_error, '') as error from leasehold.lease
+    `select path || '/' || id as "leaseId", mount_id as "mountId", coalesce(last_error, '') as error from leasehold.lease
      where state = 'revoking' and attempts >= 6 order by issued_at, id limit $1`,
     [limit],
   )
 }
 
-export function countStuckLeases(db: Db): Promise<{ mountId: string; count: number }[]> {
+export function countStuckLeases(db: Db): Promise<{ accessor: string; count: number }[]> {
   return many(
     db,
-    `select mount_id as "mountId", count(*) as count from leasehold.lease
-     where state = 'revoking' and attempts >= 6 group by mount_id`,
+    `select ${MOUNT_ACCESSOR} as accessor, count(*) as count
+     from leasehold.lease l join leasehold.mount m on m.id = l.mount_id
+     where l.state = 'revoking' and l.attempts >= 6 group by m.id`,
   )
 }
 

@@ -57,13 +57,13 @@ export async function extendLeases(db: Db, extensions: Extension[]): Promise<Set
     db,
     `with asked as (
          select * from json_to_recordset($1) as e (id text, expires_at timestamptz, limited_by text, renewals integer)),
-       locked as (select l.id from leasehold.lease l where l.id in (select id from asked) order by l.id for update)
+       locked as (
+         select e.* from asked e join leasehold.lease l on l.id = e.id and l.renewals = e.renewals
+         where l.state = 'active' and l.expires_at > leasehold.ledger_now() order by l.id for update of l)
        update leasehold.lease l
        set expires_at = e.expires_at, next_action_at = e.expires_at, limited_by = e.limited_by,
          renewed_at = leasehold.ledger_now(), renewals = l.renewals + 1
-       from asked e join locked using (id)
-       where l.id = e.id and l.state = 'active' and l.renewals = e.renewals
-         and l.expires_at > leasehold.ledger_now()
+       from locked e where l.id = e.id
        returning l.id`,
     [
       JSON.stringify(

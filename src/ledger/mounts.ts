@@ -3,6 +3,8 @@ import type { Document } from './documents.ts'
 
 export type Mount = {
   id: string
+  /** The name the wire knows it by wherever its path may have changed: `database_4x9k2m1c`. */
+  accessor: string
   /** With its trailing slash; auth mounts begin with `auth/`. */
   path: string
   type: string
@@ -11,17 +13,20 @@ export type Mount = {
   options: Document | null
 }
 
-const MOUNT = `id, path, type, description, config, options`
+/** Of the row `m`. */
+export const MOUNT_ACCESSOR = `m.type || '_' || left(m.id, 8)`
+
+const MOUNT = `m.id, ${MOUNT_ACCESSOR} as accessor, m.path, m.type, m.description, m.config, m.options`
 
 export const listMounts = (db: Db): Promise<Mount[]> =>
-  many<Mount>(db, `select ${MOUNT} from leasehold.mount where disabled_at is null order by path`)
+  many<Mount>(db, `select ${MOUNT} from leasehold.mount m where disabled_at is null order by path`)
 
 export const findMount = (db: Db, path: string): Promise<Mount | undefined> =>
-  one<Mount>(db, `select ${MOUNT} from leasehold.mount where disabled_at is null and path = $1`, [path])
+  one<Mount>(db, `select ${MOUNT} from leasehold.mount m where disabled_at is null and path = $1`, [path])
 
 /** The live mounts at any of these paths. */
 export const findMounts = (db: Db, paths: string[]): Promise<Mount[]> =>
-  many<Mount>(db, `select ${MOUNT} from leasehold.mount where disabled_at is null and path = any($1)`, [
+  many<Mount>(db, `select ${MOUNT} from leasehold.mount m where disabled_at is null and path = any($1)`, [
     paths,
   ])
 
@@ -29,7 +34,7 @@ export const findMounts = (db: Db, paths: string[]): Promise<Mount[]> =>
  * Enables a mount. False when its path lies at, above or below a live one: neither could be told from the other.
  * The lock makes two such calls wait for each other.
  */
-export async function insertMount(db: Db, mount: Mount): Promise<boolean> {
+export async function insertMount(db: Db, mount: Omit<Mount, 'accessor'>): Promise<boolean> {
   await db.query('lock table leasehold.mount in share row exclusive mode')
   const rows = await change(
     db,

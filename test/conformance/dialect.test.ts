@@ -208,6 +208,25 @@ describe('5. revoking', () => {
     await isGone(data.username)
   })
 
+  test('a prefix that is a lease id means that lease, in the background too, and no other path does', async () => {
+    const { lease_id, data } = await take()
+    const id = lease_id.split('/').at(-1)
+    expect((await at.api('PUT', `sys/leases/revoke-prefix/some/other/path/${id}`)).status).toBe(204)
+    expect(await at.target.account(data.username)).toBe('enabled')
+    expect((await at.api('PUT', `sys/leases/revoke-prefix/${lease_id}`, { sync: false })).status).toBe(202)
+    await at.broker.sweep.once()
+    await isGone(data.username)
+  })
+
+  test('the steps of an ended lease are told in UTC, whatever the time zone of the ledger', async () => {
+    const { lease_id } = await take()
+    await at.api('PUT', 'sys/leases/revoke', { lease_id })
+    const { json } = await at.api('GET', `sys/leasehold/receipts/${lease_id}`)
+    const payload = JSON.parse(Buffer.from(json.data.receipt.split('.')[1], 'base64url').toString())
+    for (const { at: time } of payload.steps) expect(time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+    expect(payload.ended_at).toBe(payload.steps[1].at)
+  })
+
   test('what does not exist is revoked already', async () => {
     expect((await at.api('PUT', 'sys/leases/revoke', { lease_id: 'database/creds/app/x' })).status).toBe(204)
   })
@@ -411,6 +430,24 @@ describe('mounts', () => {
 
     await isGone(lease.data.username)
     expect((await at.api('GET', 'team-a/db/creds/app-x')).status).toBe(404)
+  })
+
+  test('the token mount is tuned like any other, and stays', async () => {
+    expect((await at.api('POST', 'sys/auth/token/tune', { default_lease_ttl: '20m' })).status).toBe(204)
+    expect((await childToken({ policies: ['root'] })).lease_duration).toBe(1_200)
+    await at.api('POST', 'sys/auth/token/tune', { default_lease_ttl: 0 })
+    const gone = await at.api('DELETE', 'sys/auth/token')
+    expect([gone.status, gone.json.errors[0]]).toEqual([400, 'cannot unmount "auth/token/"'])
+    const unknown = await at.api('GET', 'sys/auth/nope')
+    expect([unknown.status, unknown.json.errors[0]]).toEqual([400, 'No auth engine at nope/'])
+  })
+
+  test('the preflight shows mounts to those who may use them alone', async () => {
+    const mounts = (await at.api('GET', 'sys/internal/ui/mounts')).json.data
+    expect(mounts.secret['database/'].type).toBe('database')
+    const headers = { 'X-Vault-Token': (await childToken({ policies: ['default'] })).client_token }
+    expect((await at.api('GET', 'sys/internal/ui/mounts', undefined, headers)).json.data.secret).toEqual({})
+    expect((await at.api('GET', 'sys/internal/ui/mounts/database/x', undefined, headers)).status).toBe(403)
   })
 
   test('the preflight of an unknown mount looks like one without rights', async () => {

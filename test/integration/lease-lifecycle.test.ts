@@ -152,7 +152,7 @@ describe('renewing', () => {
     ['lease not found', 0],
   ])('%s', async (message, seconds) => {
     const { leaseId } = await world.take()
-    if (seconds === 0) await world.ender.endNow({ prefix: 'database/' }, 'revoked')
+    if (seconds === 0) await world.ender.endNow({ under: 'database' }, 'revoked')
     await world.test.advance(seconds)
 
     await expect(world.renew({ leaseId, incrementSeconds: 10, mayTouch: anyone })).rejects.toMatchObject({

@@ -46,11 +46,15 @@ export async function openPostgresTarget(server: TestPostgres, kind: AdminKind):
     await client.connect()
     return client
   }
-  const sql = async (text: string, where = database) => {
-    const client = clients.get(where) ?? (await connect(undefined, where))
+  /** Until the server restarts: the statement after that has a connection of its own. */
+  const remembered = async (where: string) => {
+    const client = await connect(undefined, where)
     clients.set(where, client)
-    // The next statement after a restart of the server has a connection of its own.
     client.once('end', () => clients.get(where) === client && clients.delete(where))
+    return client
+  }
+  const sql = async (text: string, where = database) => {
+    const client = clients.get(where) ?? (await remembered(where))
     return (await client.query(text)).rows
   }
 

@@ -30,6 +30,8 @@ create table leasehold.mount (
   disabled_at timestamptz
 );
 create unique index mount_live_path on leasehold.mount (path) where disabled_at is null;
+insert into leasehold.mount (id, path, type, description)
+values ('token', 'auth/token/', 'token', 'token based credentials');
 
 -- A database server or cluster. Rows stay after removal: leases pin them, and ending a lease needs them.
 create table leasehold.target (

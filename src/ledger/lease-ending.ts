@@ -140,7 +140,7 @@ export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; ste
        update leasehold.lease l
        set steps = case when l.steps @> jsonb_build_array(jsonb_build_object('step', d.step)) then l.steps
            else l.steps || jsonb_build_object(
-             'step', d.step, 'at', to_jsonb(leasehold.ledger_now()), 'evidence', d.evidence) end,
+             'step', d.step, 'at', ${RFC_3339}, 'evidence', d.evidence) end,
          access_ended_at = case when d."endsAccess" then coalesce(l.access_ended_at, leasehold.ledger_now())
            else l.access_ended_at end,
          next_action_at = case when l.next_action_at > leasehold.ledger_now() + ${RENEW_CLAIM_AT} then l.next_action_at

@@ -434,7 +434,7 @@ describe('mounts', () => {
 
   test('the token mount is tuned like any other, and stays', async () => {
     expect((await at.api('POST', 'sys/auth/token/tune', { default_lease_ttl: '20m' })).status).toBe(204)
-    expect((await childToken({ policies: ['root'] })).lease_duration).toBe(1_200)
+    expect((await childToken({ policies: ['default'] })).lease_duration).toBe(1_200)
     await at.api('POST', 'sys/auth/token/tune', { default_lease_ttl: 0 })
     const gone = await at.api('DELETE', 'sys/auth/token')
     expect([gone.status, gone.json.errors[0]]).toEqual([400, 'cannot unmount "auth/token/"'])

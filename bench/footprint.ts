@@ -5,7 +5,7 @@ import type { Figure } from './report.ts'
 import type { Installation, World } from './world.ts'
 
 /** Time for the worker to have swept a few times, and for both to have allocated what they will. */
-const SETTLE_MS = 3_000
+const SETTLE_MS = 2_500
 const LIMIT_BYTES_PER_LEASE = 1_024
 /** What two starts of the same thing differ by here. */
 const SAME_START = 1.25
@@ -30,7 +30,10 @@ export async function footprint(
   }
 
   const perLease = (median(withLeases.bytes) - median(without.bytes)) / leases
-  const startRatio = median(withLeases.startMs) / median(without.startMs)
+  // The fastest of several: other work on the machine can only add to it.
+  const startMs = Math.min(...withLeases.startMs)
+  const emptyStartMs = Math.min(...without.startMs)
+  const startRatio = startMs / emptyStartMs
   return [
     {
       name: `memory of server and worker per live lease, ${leases} live`,
@@ -47,9 +50,9 @@ export async function footprint(
     },
     {
       name: `start of a server, from spawn to healthy, ${leases} live leases`,
-      value: median(withLeases.startMs),
+      value: startMs,
       unit: 'ms',
-      limit: { name: 'with no lease', value: median(without.startMs) },
+      limit: { name: 'with no lease', value: emptyStartMs },
       ratio: startRatio,
       aim: { text: 'does not grow', met: startRatio < SAME_START },
     },

@@ -6,7 +6,8 @@ import type { Figure } from './report.ts'
 import type { Installation } from './world.ts'
 
 const PATH = 'database/creds/brief'
-const CLIENTS = 16
+/** So many that the pace is kept although each waits for its answer. */
+const CLIENTS = 48
 const ISSUES_PER_SECOND = 200
 const PATIENCE_MS = 60_000
 const LATEST_MS = 1_500

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { footprint } from './footprint.ts'
 import { lag } from './lag.ts'
@@ -30,17 +31,17 @@ const { values: options } = parseArgs({
 
 const FULL = {
   clients: [1, 8, 32],
-  turns: { rounds: 4, issueMs: 1_000, renewMs: 400, endMs: 800 },
+  turns: { rounds: 3, warmUpMs: 1_500, issueMs: 1_000, renewMs: 400, endMs: 800 },
   storm: { leases: 10_000, oneByOneMs: 2_000 },
   lagSeconds: 20,
-  footprint: { leases: 100_000, rounds: 3 },
+  footprint: { leases: 100_000, rounds: 4 },
 }
 const QUICK: typeof FULL = {
   clients: [1, 32],
-  turns: { rounds: 1, issueMs: 400, renewMs: 200, endMs: 300 },
+  turns: { rounds: 1, warmUpMs: 300, issueMs: 400, renewMs: 200, endMs: 300 },
   storm: { leases: 1_000, oneByOneMs: 300 },
   lagSeconds: 3,
-  footprint: { leases: 100_000, rounds: 1 },
+  footprint: { leases: 100_000, rounds: 2 },
 }
 
 const chosen = options.only.split(',')
@@ -52,9 +53,8 @@ if (unknown.length > 0) {
 
 const say = (text: string) => console.error(`bench: ${text}`)
 
-async function measureRates(world: World, size: typeof FULL): Promise<Figure[]> {
+async function measureRates(world: World, size: typeof FULL, figures: Figure[]): Promise<void> {
   const installation = await world.install('rates')
-  const figures: Figure[] = []
   for (const iterations of [4_096, 1]) {
     for (const clients of size.clients) {
       say(`issue, renew and end at ${iterations} iterations by ${clients} clients`)
@@ -62,16 +62,15 @@ async function measureRates(world: World, size: typeof FULL): Promise<Figure[]> 
     }
   }
   await installation.stop()
-  return figures
 }
 
 async function measureEnding(
   world: World,
   size: typeof FULL,
+  figures: Figure[],
   queue: string,
   queueUrl?: string,
-): Promise<Figure[]> {
-  const figures: Figure[] = []
+): Promise<void> {
   const installation = await world.install(queue, { queueUrl })
   if (chosen.includes('lag')) {
     say(`lateness, queue on ${queue}`)
@@ -82,34 +81,44 @@ async function measureEnding(
     figures.push(...(await storm(installation, { ...size.storm, queue })))
   }
   await installation.stop()
-  return figures
 }
 
-async function run(): Promise<Figure[]> {
+/** Adds each measurement's figures as they come, so that one that fails does not take the others with it. */
+async function run(figures: Figure[]): Promise<void> {
   const size = options.quick ? QUICK : FULL
   const world = await openWorld()
   const redis = options.queue === 'postgres' ? undefined : await findRedis(world.folder)
-  const figures: Figure[] = []
   try {
-    if (chosen.includes('issue')) figures.push(...(await measureRates(world, size)))
+    if (chosen.includes('issue')) await measureRates(world, size, figures)
     if (chosen.includes('lag') || chosen.includes('storm')) {
-      if (options.queue !== 'redis') figures.push(...(await measureEnding(world, size, 'PostgreSQL')))
-      if (redis) figures.push(...(await measureEnding(world, size, 'Redis', redis.url)))
+      if (options.queue !== 'redis') await measureEnding(world, size, figures, 'PostgreSQL')
+      if (redis) await measureEnding(world, size, figures, 'Redis', redis.url)
       else if (options.queue !== 'postgres') say('no Redis: neither TEST_REDIS_URL nor redis-server is there')
     }
     if (chosen.includes('footprint')) {
       say('memory and start')
       figures.push(...(await footprint(world, size.footprint)))
     }
-    return figures
   } finally {
     await redis?.stop()
     await world.close()
   }
 }
 
-const figures = await run()
+const figures: Figure[] = []
+const [loadBefore] = loadavg()
+await run(figures).catch((error) => {
+  console.error(error)
+  process.exitCode = 1
+})
+const machine = {
+  processors: `${cpus().length} x ${cpus()[0]?.model.trim()}`,
+  node: process.version,
+  // What others were doing here when we began; near zero on a machine of our own.
+  loadBefore,
+}
+console.log(`${machine.processors}, Node ${machine.node}, load before: ${loadBefore?.toFixed(1)}\n`)
 console.log(table(figures))
-const json = `${JSON.stringify({ at: new Date().toISOString(), quick: options.quick, figures }, null, 2)}\n`
+const json = `${JSON.stringify({ at: new Date().toISOString(), quick: options.quick, machine, figures }, null, 2)}\n`
 if (options.json === undefined) console.log(`\n${json}`)
 else await writeFile(options.json, json)

@@ -6,10 +6,15 @@ import type { Figure } from './report.ts'
 import type { Installation, World } from './world.ts'
 
 /** How often and how long each side has its turn. */
-export type Turns = { rounds: number; issueMs: number; renewMs: number; endMs: number }
+export type Turns = { rounds: number; warmUpMs: number; issueMs: number; renewMs: number; endMs: number }
 
-type Side = { issue: Sample; renew: Sample; end: Sample }
-const newSide = (): Side => ({ issue: emptySample(), renew: emptySample(), end: emptySample() })
+type Side = { issue: Sample; renew: Sample; end: Sample; targetTimeMs: number }
+const newSide = (): Side => ({
+  issue: emptySample(),
+  renew: emptySample(),
+  end: emptySample(),
+  targetTimeMs: 0,
+})
 
 /** Issue, renew and end, ours and raw in turns, so that whatever else the machine does falls on both. */
 export async function rates(
@@ -24,10 +29,11 @@ export async function rates(
   const derived = emptySample()
   const verifier = await newVerifier(iterations)
 
-  await ourTurn(api, newSide(), iterations, { ...turns, issueMs: 200, renewMs: 50, endMs: 50 })
+  // A server that runs for longer than a minute has its code compiled.
+  await ourTurn(api, newSide(), iterations, { ...turns, issueMs: turns.warmUpMs }, async () => 0)
   for (let round = 0; round < turns.rounds; round += 1) {
-    await ourTurn(api, ours, iterations, turns)
-    await rawTurn(sql, raw, verifier, turns)
+    await ourTurn(api, ours, iterations, turns, world.targetTimeMs)
+    await rawTurn(sql, raw, verifier, turns, world.targetTimeMs)
     await derivingTurn(sql, derived, iterations, turns)
   }
 
@@ -45,10 +51,17 @@ export async function rates(
   )
 }
 
-async function ourTurn(api: HttpClient[], side: Side, iterations: number, turns: Turns): Promise<void> {
+async function ourTurn(
+  api: HttpClient[],
+  side: Side,
+  iterations: number,
+  turns: Turns,
+  targetTimeMs: () => Promise<number>,
+): Promise<void> {
   const role = `database/creds/issue-${iterations}`
   const clientAt = (i: number) => api[i] as HttpClient
   const leases: string[] = []
+  const before = await targetTimeMs()
   join(
     side.issue,
     await loop(api.length, { forMs: turns.issueMs }, async (i) => {
@@ -56,6 +69,7 @@ async function ourTurn(api: HttpClient[], side: Side, iterations: number, turns:
       leases.push(answer.lease_id)
     }),
   )
+  side.targetTimeMs += (await targetTimeMs()) - before
   let next = 0
   join(
     side.renew,
@@ -75,15 +89,23 @@ async function ourTurn(api: HttpClient[], side: Side, iterations: number, turns:
   await clientAt(0).call('POST', `sys/leases/revoke-prefix/${role}`)
 }
 
-async function rawTurn(sql: pg.Client[], side: Side, verifier: string, turns: Turns): Promise<void> {
+async function rawTurn(
+  sql: pg.Client[],
+  side: Side,
+  verifier: string,
+  turns: Turns,
+  targetTimeMs: () => Promise<number>,
+): Promise<void> {
   const clientAt = (i: number) => sql[i] as pg.Client
   const names: string[] = []
+  const before = await targetTimeMs()
   join(
     side.issue,
     await loop(sql.length, { forMs: turns.issueMs }, async (i) => {
       names.push(await rawIssue(clientAt(i), verifier))
     }),
   )
+  side.targetTimeMs += (await targetTimeMs()) - before
   // Each client has names of its own: PostgreSQL fails one of two statements that alter a role at once.
   const next = sql.map((_, i) => i)
   join(
@@ -131,9 +153,22 @@ function toFigures(
   return [
     aims ? { ...issue, aim } : issue,
     figure(`issue, ${name}`, ours.issue, 'raw SQL, a verifier each', derived),
+    ...(raw.targetTimeMs > 0 ? [targetTime(name, ours, raw)] : []),
     figure(`renew, ${name}`, ours.renew, 'raw ALTER ROLE', raw.renew),
     figure(`end, ${name}`, ours.end, 'raw NOLOGIN, terminate, DROP', raw.end),
   ]
+}
+
+/** On one machine everything shares the processors; with a target of its own this is what that target has to give. */
+function targetTime(name: string, ours: Side, raw: Side): Figure {
+  const each = ({ targetTimeMs, issue }: Side) => targetTimeMs / issue.latenciesMs.length
+  return {
+    name: `target's processor time per account, ${name}`,
+    value: each(ours),
+    unit: 'ms',
+    limit: { name: 'raw SQL', value: each(raw) },
+    ratio: each(ours) / each(raw),
+  }
 }
 
 function figure(name: string, ours: Sample, limitName: string, limit: Sample): Figure {

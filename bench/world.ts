@@ -13,6 +13,7 @@ import {
   startBroker,
   untilHealthy,
 } from './processes.ts'
+import { sessionTimeMs } from './processor-time.ts'
 
 /** The servers of a run. One PostgreSQL, with its own durable defaults, is every ledger and the target. */
 export type World = {
@@ -20,6 +21,8 @@ export type World = {
   folder: string
   /** Connects to the target as the broker's admin account there does. */
   targetClient(): Promise<pg.Client>
+  /** Processor time that the target's sessions have used so far. */
+  targetTimeMs(): Promise<number>
   /** A ledger with its server and worker running, and the target enrolled. */
   install(name: string, options?: { queueUrl?: string | undefined }): Promise<Installation>
   close(): Promise<void>
@@ -43,11 +46,11 @@ const TARGET = 'target'
 const ADMIN = 'bench_admin'
 const GROUP = 'bench_group'
 
-/** What may be asked for. Both settings of the key derivation, and a role whose leases end by themselves soon. */
+/** What may be asked for. Both settings of the key derivation, and leases that soon end by themselves. */
 export const ROLES = {
   'issue-4096': { scram_iterations: 4_096, default_ttl: '10m', max_ttl: '1h' },
   'issue-1': { scram_iterations: 1, default_ttl: '10m', max_ttl: '1h' },
-  brief: { scram_iterations: 4_096, default_ttl: '5s', max_ttl: '5s' },
+  brief: { scram_iterations: 1, default_ttl: '5s', max_ttl: '5s' },
 } as const
 
 export async function openWorld(): Promise<World> {
@@ -67,6 +70,7 @@ export async function openWorld(): Promise<World> {
     postgres,
     folder,
     targetClient: () => connected(postgres.url(TARGET, admin)),
+    targetTimeMs: () => sessionTimeMs(postgres.pid, TARGET),
     async install(name, { queueUrl } = {}) {
       const database = `ledger_${name.toLowerCase()}`
       await asSuperuser(postgres, (client) => client.query(`create database ${database}`))

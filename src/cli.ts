@@ -49,10 +49,12 @@ program
 program
   .command('demo')
   .description('play the life of a lease, step by step, against a running `leasehold dev` or one of its own')
-  .action(async () => {
+  .option('--own', 'start a broker for it even when one is running', false)
+  .action(async (options: { own: boolean }) => {
     const { demo } = await import('./cli/demo.ts')
     // Not by the exit code alone: what an interrupted step still waits for would hold the process.
-    process.exit(await demo(process.env, process.stdout, fileURLToPath(import.meta.url)))
+    const cliFile = fileURLToPath(import.meta.url)
+    process.exit(await demo({ env: process.env, out: process.stdout, cliFile, ...options }))
   })
 
 program

@@ -18,8 +18,12 @@ const PROBE_TIMEOUT_MS = 3_000
 const START_TIMEOUT_MS = 120_000
 const STOP_TIMEOUT_MS = 30_000
 
+/** `own`: whatever runs already. */
+export type DemoAsk = { env: NodeJS.ProcessEnv; cliFile: string; own: boolean }
+
 /** The one VAULT_ADDR names; else the one at the default address, if it is a demo broker; else one of our own. */
-export async function findBroker(env: NodeJS.ProcessEnv, cliFile: string, undo: Undo): Promise<DemoBroker> {
+export async function findBroker({ env, cliFile, own }: DemoAsk, undo: Undo): Promise<DemoBroker> {
+  if (own) return startOwn(env, cliFile, undo)
   const api = openApi((env.VAULT_ADDR || DEFAULT_ADDRESS).replace(/\/+$/, ''), env.VAULT_TOKEN || 'root')
   const obstacle = await whyNot(api)
   if (obstacle === undefined) return { api, origin: `running at ${api.url}` }

@@ -2,7 +2,7 @@ import type { JSONWebKeySet } from 'jose'
 import pg from 'pg'
 import { messageOf } from '../lib/errors.ts'
 import { type Answer, type Api, ApiError, get } from './api.ts'
-import { type DemoBroker, findBroker, type Undo } from './demo-broker.ts'
+import { type DemoAsk, type DemoBroker, findBroker, type Undo } from './demo-broker.ts'
 import { checkReceipt, type Receipt, ReceiptRefused } from './receipt.ts'
 import { openStage, type Stage } from './stage.ts'
 
@@ -10,16 +10,12 @@ import { openStage, type Stage } from './stage.ts'
  * The life of two leases, played against a real broker and a real database: one that expires under an open session,
  * one that is revoked. Answers the exit code: 0, or 1 with the step that failed above it.
  */
-export async function demo(
-  env: NodeJS.ProcessEnv,
-  out: NodeJS.WriteStream,
-  cliFile: string,
-): Promise<number> {
-  const stage = openStage(out, env, interrupted())
+export async function demo(ask: DemoAsk & { out: NodeJS.WriteStream }): Promise<number> {
+  const stage = openStage(ask.out, ask.env, interrupted())
   const undo: Undo = []
   let code = 0
   try {
-    await play(stage, env, cliFile, undo)
+    await play(stage, ask, undo)
     stage.say('\nAll of it happened. The same, by hand: README.md.')
   } catch (error) {
     stage.say(`\nThe demo failed: ${messageOf(error)}`)
@@ -56,9 +52,9 @@ type Scene = {
   logIn: (leased: Leased) => Promise<pg.Client>
 }
 
-async function play(stage: Stage, env: NodeJS.ProcessEnv, cliFile: string, undo: Undo): Promise<void> {
+async function play(stage: Stage, ask: DemoAsk, undo: Undo): Promise<void> {
   const broker = await stage.step('Find a broker, or start one', async (say): Promise<DemoBroker> => {
-    const found = await findBroker(env, cliFile, undo)
+    const found = await findBroker(ask, undo)
     say(`a broker ${found.origin}`)
     return found
   })

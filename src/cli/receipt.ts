@@ -39,14 +39,14 @@ export async function checkReceipt(
   if (typ !== TYPE)
     throw new ReceiptRefused(`it is signed, but not as a receipt (typ ${JSON.stringify(typ)})`)
   const receipt = JSON.parse(new TextDecoder().decode(verified.payload)) as Receipt
-  const steps = receipt.steps.map(({ step }) => step)
+  const steps = Array.isArray(receipt.steps) ? receipt.steps.map(({ step }) => step) : []
   if (steps.join() !== STEPS.join()) {
     throw new ReceiptRefused(`it records the steps ${steps.join(', ') || 'none'}, not ${STEPS.join(', ')}`)
   }
   return { receipt, key: String(kid) }
 }
 
-export const EXIT = { genuine: 0, refused: 1, unchecked: 2 } as const
+const EXIT = { genuine: 0, refused: 1, unchecked: 2 } as const
 
 /** `leasehold receipt verify`: prints what the receipt says, and answers the exit code. */
 export async function verifyReceipt(

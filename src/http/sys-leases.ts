@@ -173,10 +173,10 @@ async function revoke(
   // Revoking what is not there has succeeded, in the dialect.
   if (!lease || lease.state === 'revoked') return fields.sync ? undefined : { status: 202 }
   if (!fields.sync) {
-    await parts.ender.doom({ under: leaseId }, 'revoked')
+    await parts.ender.doom({ ids: [lease.id] }, 'revoked')
     return { status: 202 }
   }
-  const outcomes = await parts.ender.endNow({ under: leaseId }, 'revoked')
+  const outcomes = await parts.ender.endNow({ ids: [lease.id] }, 'revoked')
   const failure = outcomes.find(({ state }) => state !== 'revoked')
   if (failure) throw new BrokerError('invalid_request', `failed to revoke entry: ${reasonOf(failure)}`)
   return undefined

@@ -83,6 +83,25 @@ async function takeStep(
   going: Going[],
   outcomes: Map<string, Outcome>,
 ): Promise<Going[]> {
+  const due = going.filter((item) => !isDone(item, step))
+  const taken = await takeDueStep(parts, target, step, due, outcomes)
+  return due.length === going.length ? taken : [...going.filter((item) => isDone(item, step)), ...taken]
+}
+
+/**
+ * Done and recorded by an earlier pass, as in a storm, where cutting off comes first. Not taken for granted once
+ * anything has failed, nor where the account was not yet seen: a create may have come in between.
+ */
+const isDone = ({ claim, steps }: Going, step: EndStep): boolean =>
+  claim.attempts === 0 && claim.targetRef !== null && steps.some((recorded) => recorded.step === step)
+
+async function takeDueStep(
+  parts: EndParts,
+  target: OpenTarget,
+  step: EndStep,
+  going: Going[],
+  outcomes: Map<string, Outcome>,
+): Promise<Going[]> {
   if (going.length === 0) return []
   const results = await runStep(parts.ledger, target, step, going)
   const done: { item: Going; evidence: Evidence }[] = []

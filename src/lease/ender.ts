@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ledger } from '../ledger/db.ts'
-import { claimDue, claimThese, type Doomed, doom } from '../ledger/lease-ending.ts'
-import { findLeaseStates } from '../ledger/lease-queries.ts'
+import { claimDue, claimThese, type Doomed, type DoomedLease, doom } from '../ledger/lease-ending.ts'
+import { findLeaseStates, type LeaseProgress } from '../ledger/lease-queries.ts'
 import type { EndReason } from '../ledger/lease-words.ts'
 import { batcher } from '../lib/batcher.ts'
 import { messageOf } from '../lib/errors.ts'
@@ -80,6 +79,21 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
     return endOne
   }
 
+  /** Revocations of single leases that arrive together are one statement. */
+  const doomTogether = batcher<{ ids: string[]; reason: EndReason }, DoomedLease[]>(async (asks) => {
+    const doomed = new Map<string, DoomedLease>()
+    for (const reason of new Set(asks.map((ask) => ask.reason))) {
+      const ids = asks.filter((ask) => ask.reason === reason).flatMap((ask) => ask.ids)
+      for (const lease of await doom(ledger, { ids }, reason)) doomed.set(lease.id, lease)
+    }
+    return asks.map(({ ids }) => ok(ids.flatMap((id) => doomed.get(id) ?? [])))
+  })
+
+  const progressOf = batcher<string, LeaseProgress | undefined>(async (ids) => {
+    const known = new Map((await findLeaseStates(ledger, ids)).map((lease) => [lease.id, lease]))
+    return ids.map((id) => ok(known.get(id)))
+  })
+
   const doomAndWake = async (which: Doomed, reason: EndReason) => {
     const doomed = await doom(ledger, which, reason)
     for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) parts.wake(targetId)
@@ -103,11 +117,13 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
       }
     },
     async endNow(which, reason) {
-      const doomed = await doom(ledger, which, reason)
+      const doomed = await ('ids' in which
+        ? doomTogether({ ids: which.ids, reason })
+        : doom(ledger, which, reason))
       return Promise.all(
         doomed.map(async ({ id, leaseId, targetId }) => {
           const outcome = await enderFor(targetId)(id)
-          return { ...(outcome.state === 'lost' ? await watch(ledger, id) : outcome), leaseId }
+          return { ...(outcome.state === 'lost' ? await watch(progressOf, id) : outcome), leaseId }
         }),
       )
     },
@@ -116,11 +132,14 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
 }
 
 /** Waits for whoever holds the lease to end it, or to fail at it. */
-async function watch(ledger: Ledger, id: string): Promise<Outcome> {
+async function watch(
+  progressOf: (id: string) => Promise<LeaseProgress | undefined>,
+  id: string,
+): Promise<Outcome> {
   const untilMs = performance.now() + WATCH_MS
-  const attemptsBefore = (await findLeaseStates(ledger, [id]))[0]?.attempts ?? 0
+  const attemptsBefore = (await progressOf(id))?.attempts ?? 0
   while (performance.now() < untilMs) {
-    const [lease] = await findLeaseStates(ledger, [id])
+    const lease = await progressOf(id)
     if (!lease || lease.state === 'revoked') return { id, state: 'revoked' }
     if (lease.attempts > attemptsBefore) return { id, state: 'waiting', error: lease.lastError ?? '' }
     await sleep(WATCH_EVERY_MS)

@@ -5,15 +5,13 @@ import type { EndReason } from './lease-words.ts'
 /** Which leases to end now. `under` is a wire lease id, meaning that lease, or a folder of them, without its slash. */
 export type Doomed = { ids: string[] } | { under: string } | { mountId: string } | { tokenIds: string[] }
 
+export type DoomedLease = { id: string; leaseId: string; targetId: string }
+
 /**
  * Makes leases due for ending now; what has begun to end stays as it is, only sooner. Answers each lease that is
  * not yet `revoked`, with its wire id, and its target, so that the caller can wake the workers.
  */
-export function doom(
-  db: Db,
-  which: Doomed,
-  reason: EndReason,
-): Promise<{ id: string; leaseId: string; targetId: string }[]> {
+export function doom(db: Db, which: Doomed, reason: EndReason): Promise<DoomedLease[]> {
   const { condition, values } = doomedCondition(which)
   return manyLocking(
     db,

@@ -38,7 +38,10 @@ const CLOSE_MS = 2_000
 export function openWakeups(parts: { url: string; installation: string; log: Logger }): Wakeups {
   const { log } = parts
   const trouble = troubleLog(log)
-  const server = openServer({ ...parts, name: `leasehold-${parts.installation}`, onError: trouble.report })
+  let closed: Promise<void> | undefined
+  // Once we close, lost connections are our own doing.
+  const onError = (error: unknown) => closed ?? trouble.report(error)
+  const server = openServer({ ...parts, name: `leasehold-${parts.installation}`, onError })
   const producer = createProducer(server, trouble, log)
   const runners: Runner[] = []
 
@@ -46,7 +49,6 @@ export function openWakeups(parts: { url: string; installation: string; log: Log
     await Promise.all([within(producer.close(), CLOSE_MS), ...runners.map((runner) => runner.close())])
     await within(server.close(), CLOSE_MS)
   }
-  let closed: Promise<void> | undefined
 
   return {
     ensure: producer.ensure,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Installation, openInstallation, request } from '../support/installation.ts'
+import { STATEMENT } from '../support/kills.ts'
 import { type Process, until } from '../support/processes.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
@@ -81,23 +82,54 @@ test('the same leases renewed, given back and expiring from every side at once e
 
 test('a token given back on one server while the other issues with it leaves no lease behind', async () => {
   const [one, other] = servers
+  const before = new Set((await at.leases()).map(({ id }) => id))
   for (let round = 0; round < 3; round += 1) {
     const made = await request(one, at.token, 'POST', 'auth/token/create', { policies: ['root'] })
-    const child = (made?.body as unknown as { auth: { client_token: string } }).auth.client_token
+    const child = String(made?.body.auth?.client_token)
+    const ask = (i: number) => request(i % 2 ? one : other, child, 'GET', 'database/creds/app')
+    expect((await ask(round))?.status).toBe(200)
     await Promise.all([
-      ...Array.from({ length: 20 }, (_, i) => request(i % 2 ? one : other, child, 'GET', 'database/creds/app')),
+      ...Array.from({ length: 20 }, (_, i) => ask(i)),
       request(one, at.token, 'POST', 'auth/token/revoke', { token: child }),
     ])
     // Past every create deadline, before which nothing can be proved, and well before any lease's own end.
     await at.test.advance(25)
-    await until(
-      'no lease of the token is left',
-      async () => (await at.leases()).every(({ state }) => state === 'revoked'),
-      async () => (await at.leases()).filter(({ state }) => state !== 'revoked'),
-    )
+    await untilAllEnded()
   }
   await expectEndedOnce()
+  const ended = (await at.leases()).filter(({ id }) => !before.has(id))
+  expect(ended.filter(({ reason }) => reason === 'expired')).toEqual([])
   expect(await deadlocks()).toBe(0)
+}, 120_000)
+
+test('a worker that was slow writes nothing about a lease that another has taken over', async () => {
+  const slow = await at.worker({ plan: { at: 1, what: 'hold', only: STATEMENT.remove } })
+  for (const worker of workers) await worker.gate({ at: 1, what: 'hold', only: STATEMENT.claim })
+  await request(servers[0], at.token, 'GET', 'database/creds/app')
+  await at.test.advance(100)
+  await slow.held()
+  const held = (await at.leases()).find(({ state }) => state === 'revoking')
+  expect(held?.claimedBy).toContain(`/${slow.pid}/`)
+
+  // Its claim lapses; another takes the lease as far as it got itself, and it may go on.
+  const [heir] = workers
+  await at.test.advance(100)
+  await heir.held()
+  await heir.gate({ at: 1, what: 'hold', only: STATEMENT.remove })
+  await heir.release(1)
+  await heir.held()
+  await slow.release(1)
+  expect((await slow.terminate()).code).toBe(0)
+  const [lease] = (await at.leases()).filter(({ id }) => id === held?.id)
+  expect(lease).toMatchObject({ state: 'revoking', steps: ['disable', 'disconnect'], receipts: 0 })
+  expect(lease?.claimedBy).toContain(`/${heir.pid}/`)
+
+  for (const worker of workers) {
+    await worker.release(1)
+    await worker.gate(null)
+  }
+  await untilAllEnded()
+  await expectEndedOnce()
 }, 120_000)
 
 test('a worker killed in the midst of a batch: the other ends what it held', async () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Installation, openInstallation, request } from '../support/installation.ts'
+import { STATEMENT } from '../support/kills.ts'
 import { type Process, until } from '../support/processes.ts'
 import { type RedisServer, startRedis, startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
@@ -36,13 +37,19 @@ const FAULTS: Fault[] = [
   { name: 'frozen', strike: async () => redis.pause(), mend: async () => redis.resume() },
 ]
 
-const CHANGES_OF_ISSUE = ['live_token', 'CREATE ROLE', 'made as']
-const CHANGES_OF_RENEWAL = ['ALTER ROLE', 'asked as']
-const CHANGES_OF_ENDING = ['due as', 'NOLOGIN', 'pg_terminate_backend', 'DROP ROLE', 'ended as']
+type Change = keyof typeof STATEMENT
+const CHANGES_OF_ISSUE: Change[] = ['intent', 'create', 'activate']
+const CHANGES_OF_RENEWAL: Change[] = ['extend', 'renew']
+const CHANGES_OF_ENDING: Change[] = ['claim', 'disable', 'disconnect', 'remove', 'finish']
 
-/** Runs `act` and strikes when it comes to a statement that matches; the fault lasts until it is mended. */
-async function strikeAt<T>(process: Process, only: string, fault: Fault, act: () => Promise<T>): Promise<T> {
-  await process.gate({ at: 1, what: 'hold', only })
+/** Runs `act` and strikes when the process comes to that statement; the fault lasts until it is mended. */
+async function strikeAt<T>(
+  process: Process,
+  change: Change,
+  fault: Fault,
+  act: () => Promise<T>,
+): Promise<T> {
+  await process.gate({ at: 1, what: 'hold', only: STATEMENT[change] })
   const acting = act()
   await process.held()
   await fault.strike()

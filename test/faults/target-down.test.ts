@@ -107,9 +107,9 @@ describe('a target that is stopped', () => {
   test('while it is down a worker that starts anew does not end anything on its word', async () => {
     const waiting = await issued('app')
     await failing.stop('immediate')
-    expect((await request(server, at.token, 'POST', 'sys/leases/revoke', { lease_id: waiting }))?.status).toBe(
-      400,
-    )
+    expect(
+      (await request(server, at.token, 'POST', 'sys/leases/revoke', { lease_id: waiting }))?.status,
+    ).toBe(400)
     await at.worker()
     await at.test.advance(1_000)
     await until('the worker has tried', async () => ((await leaseOf(waiting))?.attempts ?? 0) >= 2, at.leases)
@@ -122,8 +122,12 @@ describe('a target that is stopped', () => {
 
 describe('a target that hangs', () => {
   test('others live on, on the same server and worker, and all of its own leases end when it wakes', async () => {
-    const [held, expiring] = [await issued('app'), await issued('app')]
     await at.worker()
+    const first = await issued('app')
+    await at.test.advance(100)
+    // The worker has a connection there now, which will hang for far longer than one that cannot be opened.
+    await untilEnded(first)
+    const [held, expiring] = [await issued('app'), await issued('app')]
     const thaw = freeze(failing)
     try {
       // Each of these hangs; none is waited for here.
@@ -135,7 +139,8 @@ describe('a target that hangs', () => {
       await at.test.advance(100)
       await until('a worker has taken what is due there', async () => (await leaseOf(expiring))?.claimedBy)
       await expectOthersUnharmed()
-      expect((await leaseOf(expiring))?.state).toBe('revoking')
+      // All of that while the worker's first try still hung.
+      expect(await leaseOf(expiring)).toMatchObject({ state: 'revoking', attempts: 0, fence: 1 })
 
       thaw()
       for (const answer of await hanging) expect(answer).toBeDefined()

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import type pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { END_STEPS, type Engine } from '../../src/engine/engine.ts'
+import { openConnections } from '../../src/engine/postgres/connections.ts'
 import { postgres } from '../../src/engine/postgres/postgres.ts'
+import { readTarget } from '../../src/engine/postgres/target.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import { newAuthority } from '../support/certificates.ts'
 import { MAJORS, startTestPostgres, type TestPostgres } from '../support/postgres.ts'
@@ -63,6 +65,20 @@ describe.each(MAJORS)('connections to PostgreSQL %s', (major) => {
   })
 })
 
+test('what is proved gone was written down, also where the target itself would not wait for that', async () => {
+  await start({ settings: { synchronous_commit: 'off' } })
+  const connections = openConnections(readTarget(target.spec), async () => ({
+    username: target.admin.username,
+    password: sensitive(target.admin.password),
+  }))
+  const shown = await connections.use(
+    'ending',
+    async (session) => (await session.query('SHOW synchronous_commit')).rows,
+  )
+  expect(shown).toEqual([{ synchronous_commit: 'local' }])
+  await connections.close()
+})
+
 describe('connections', () => {
   let engine: Engine
 
@@ -88,6 +104,23 @@ describe('connections', () => {
       }
     }
     expect(await target.sql(`SELECT FROM pg_roles WHERE rolname = '${account.name}'`)).toEqual([])
+  })
+
+  test('survive being killed between two queries of one piece of work', async () => {
+    const connections = openConnections(readTarget(target.spec), async () => ({
+      username: target.admin.username,
+      password: sensitive(target.admin.password),
+    }))
+    const work = connections.use('ending', async (session) => {
+      const [{ pid }] = (await session.query('SELECT pg_backend_pid() AS pid')).rows
+      const gone = new Promise((resolve) => session.once('end', resolve))
+      await target.sql(`SELECT pg_terminate_backend(${pid})`)
+      await gone
+      await session.query('SELECT 1')
+    })
+    await expect(work).rejects.toMatchObject({ kind: 'unreachable' })
+    await connections.use('ending', async (session) => void (await session.query('SELECT 1')))
+    await connections.close()
   })
 
   test('a server that takes connections and says nothing is unreachable', async () => {

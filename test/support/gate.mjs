@@ -4,7 +4,7 @@ import { writeSync } from 'node:fs'
 import pg from 'pg'
 
 const STDERR = 2
-const LABEL_LENGTH = 100
+const LABEL_LENGTH = 2_000
 /** Ours to the ledger and to targets; the queue's own connections have another name. */
 const APPLICATION = 'leasehold'
 

@@ -48,7 +48,7 @@ export type LeaseRow = {
   secondsToAction: number | null
 }
 
-export const MASTER_KEY = Buffer.alloc(32, 7).toString('base64')
+const MASTER_KEY = Buffer.alloc(32, 7).toString('base64')
 const TTL_SECONDS = 60
 const MAX_TTL_SECONDS = 600
 
@@ -199,7 +199,12 @@ async function settle(installation: Installation): Promise<void> {
 
 export type Answer = {
   status: number
-  body: { lease_id?: string; data?: Record<string, string>; errors?: string[] }
+  body: {
+    lease_id?: string
+    data?: Record<string, string>
+    auth?: { client_token: string } | null
+    errors?: string[]
+  }
 }
 
 /** A request to a server; undefined when no answer came. */

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { built } from './built.ts'
 import { noteServer, testFolder } from './test-root.ts'
@@ -100,6 +101,10 @@ function processOf(child: ChildProcess, folder: string): Process {
     await exited
     throw new Error(`the process has ended: ${JSON.stringify(log.slice(-3))}`)
   }
+  const late = async (): Promise<never> => {
+    await sleep(PATIENCE_MS, undefined, { ref: false })
+    throw new Error('the process never came to a statement of its gate')
+  }
   const end = async (signal: NodeJS.Signals): Promise<Exit> => {
     child.kill(signal)
     return exited
@@ -116,7 +121,7 @@ function processOf(child: ChildProcess, folder: string): Process {
       return line && { at: Number(line.diedAt), label: String(line.label), backend: Number(line.backend) }
     },
     gate: (plan) => Promise.race([hears({ plan }), gone()]),
-    held: () => Promise.race([held(), gone()]),
+    held: () => Promise.race([held(), gone(), late()]),
     release: (at) => Promise.race([hears({ release: at }), gone()]),
     kill: async () => void (await end('SIGKILL')),
     terminate: () => end('SIGTERM'),
@@ -163,14 +168,10 @@ function parsed(line: string): LogLine {
 const POLL_MS = 15
 const PATIENCE_MS = 45_000
 
-export const soon = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, POLL_MS))
+const soon = () => sleep(POLL_MS)
 
 /** Asks again until the answer is yes; fails after far longer than it should ever take, with what was seen last. */
-export async function until(
-  what: string,
-  ask: () => unknown,
-  seen: () => unknown = () => '',
-): Promise<void> {
+export async function until(what: string, ask: () => unknown, seen: () => unknown = () => ''): Promise<void> {
   for (const end = performance.now() + PATIENCE_MS; !(await ask()); ) {
     if (performance.now() > end) {
       throw new Error(`it never came to this: ${what}; ${JSON.stringify(await seen())}`)

@@ -43,11 +43,13 @@ const ENDING_CONNECTIONS = 2
 /** Nothing that anyone put into a schema, temporary tables included, can stand in for what our statements name. */
 export const SAFE_SEARCH_PATH = 'pg_catalog, pg_temp'
 
+/** Commits wait for the disk at least: after a crash of the target, an account proved gone must not be back. */
 const PREPARE_SESSION = `
   SET statement_timeout = ${STATEMENT_TIMEOUT_MS}; SET lock_timeout = ${LOCK_TIMEOUT_MS};
   SET idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS};
   SET standard_conforming_strings = on; SET timezone = 'UTC'; SET datestyle = 'ISO';
   SET client_min_messages = warning; SET search_path = ${SAFE_SEARCH_PATH};
+  SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off';
   SELECT current_setting('server_version_num')::int AS version, current_user AS admin,
          current_database() AS database, pg_is_in_recovery() AS is_standby,
          (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS is_superuser`
@@ -94,6 +96,9 @@ export function openConnections(target: Target, admin: () => Promise<AdminCreden
     try {
       return await withRetry(async (pools) => ({ client: await pools[lane].connect(), pools }))
     } catch (error) {
+      if (error instanceof Error && error.message === ALL_BUSY) {
+        throw new EngineError('blocked', `all our connections for ${lane} stayed busy`)
+      }
       throw toEngineError(error, 'connecting')
     }
   }
@@ -131,6 +136,9 @@ export function openConnections(target: Target, admin: () => Promise<AdminCreden
     },
   }
 }
+
+/** The pool's words when nobody gave a connection back in time: no sign that the target is down. */
+const ALL_BUSY = 'timeout exceeded when trying to connect'
 
 type Work<T> = (session: Session, facts: Facts) => Promise<T>
 type Afterwards = (session: Session) => Promise<void>

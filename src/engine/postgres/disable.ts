@@ -10,7 +10,8 @@ type Item = { ending: Ending; found: Found }
 
 /**
  * NOLOGIN first, in a transaction of its own, since it is what counts: a leased user can set itself a new password,
- * so nothing less keeps it out. Then its memberships and attributes are taken, which open sessions feel at once.
+ * so nothing less keeps it out. Then its memberships and attributes are taken, which open sessions feel at once. One
+ * that somebody else gave may not be ours to take; that is noted, and must not keep the sessions from being cut.
  */
 export async function disable(
   connections: Connections,
@@ -24,6 +25,7 @@ export async function disable(
       (found.get(ending) ?? []).map((account) => ({ ending, found: account })),
     )
     const failures = new Map<Item, EngineError>()
+    const untaken = new Map<Item, EngineError>()
 
     const open = items.filter((item) => item.found.canLogin)
     const lock = (batch: readonly Item[]): string =>
@@ -31,8 +33,10 @@ export async function disable(
     await runIsolated(session, open, lock, failures, 'COMMIT; BEGIN')
 
     const rich = items.filter((item) => item.found.toStrip.length > 0 || memberships.has(item.found.oid))
-    await runIsolated(session, rich, (batch) => stripText(batch, memberships, facts), failures)
-    return new Map(endings.map((ending) => [ending, outcome(ending, items, memberships, failures)]))
+    await runIsolated(session, rich, (batch) => stripText(batch, memberships, facts), untaken)
+    return new Map(
+      endings.map((ending) => [ending, outcome(ending, items, memberships, { failures, untaken })]),
+    )
   })
 }
 
@@ -75,16 +79,19 @@ function outcome(
   ending: Ending,
   items: readonly Item[],
   memberships: Map<string, Membership[]>,
-  failures: Map<Item, EngineError>,
+  { failures, untaken }: Record<'failures' | 'untaken', Map<Item, EngineError>>,
 ): Evidence | EngineError {
   const mine = items.filter((item) => item.ending === ending)
-  const failure = mine.map((item) => failures.get(item)).find((problem) => problem !== undefined)
+  const first = (problems: Map<Item, EngineError>) =>
+    mine.map((item) => problems.get(item)).find((problem) => problem !== undefined)
+  const failure = first(failures)
   if (failure) return failure
   if (mine.length === 0) return { account: 'absent' }
   const groups = mine.flatMap(({ found }) => (memberships.get(found.oid) ?? []).map(({ group }) => group))
+  const kept = first(untaken)
   return {
     account: 'login disabled',
     was_disabled_before: mine.every(({ found }) => !found.canLogin),
-    memberships_revoked: [...new Set(groups)],
+    ...(kept ? { not_taken: kept.message } : { memberships_revoked: [...new Set(groups)] }),
   }
 }

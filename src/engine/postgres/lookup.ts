@@ -24,7 +24,7 @@ export type FoundRow = {
 
 export const namesOf = (endings: readonly Ending[]): string[] => endings.map(({ account }) => account.name)
 
-export const oidsOf = (endings: readonly Ending[]): string[] =>
+const oidsOf = (endings: readonly Ending[]): string[] =>
   endings.flatMap(({ account }) => (account.targetRef === null ? [] : [account.targetRef]))
 
 /** A subquery of the accounts' OIDs: those that have their names now, and those that were theirs when made. */

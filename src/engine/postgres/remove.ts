@@ -4,6 +4,7 @@ import { toEngineError } from './errors.ts'
 import { handOver, type Leaver } from './estate.ts'
 import { many, runIsolated } from './isolate.ts'
 import { type Found, type FoundRow, foundQuery, matchFound } from './lookup.ts'
+import { becomeMember } from './membership.ts'
 import { runOwnSql } from './own-sql.ts'
 import { ownerFor } from './owner.ts'
 import { readPlan } from './role.ts'
@@ -81,6 +82,8 @@ async function runRevocation(
   if (found.length === 0) return 'not run: the account was absent'
   const { name } = ending.account
   return connections.useForOwnSql('ending', async (session, facts) => {
+    // DROP OWNED BY and the like take the account's own rights.
+    await becomeMember(session, facts, found)
     try {
       await session.query('BEGIN')
       await runOwnSql(session, facts, revocation, { name })

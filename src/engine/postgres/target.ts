@@ -26,7 +26,7 @@ export type Target = {
 }
 
 /** PostgreSQL's own default, which every driver accepts. */
-export const DEFAULT_ITERATIONS = 4_096
+const DEFAULT_ITERATIONS = 4_096
 /** Each CREATE ROLE repeats the derivation on the server: a million takes it half a second. */
 export const ITERATIONS_RANGE = { min: 1, max: 1_000_000 }
 export const CONNECTION_LIMIT_RANGE = { min: 1, max: 10_000 }

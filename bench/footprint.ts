@@ -15,7 +15,7 @@ type Footprint = { startMs: number[]; bytes: number[] }
 /** What live leases cost a broker's processes while nobody asks for anything. */
 export async function footprint(
   world: World,
-  { leases, rounds }: { leases: number; rounds: number },
+  { leases, starts, rounds }: { leases: number; starts: number; rounds: number },
 ): Promise<Figure[]> {
   const idle = await world.install('idle')
   const full = await world.install('full')
@@ -24,9 +24,14 @@ export async function footprint(
   const withLeases: Footprint = { startMs: [], bytes: [] }
   await idle.stop()
   await full.stop()
+  for (let start = 0; start < starts; start += 1) {
+    const both = [() => measureStart(world, idle, without), () => measureStart(world, full, withLeases)]
+    // Neither is always the one that comes after the other.
+    for (const measure of start % 2 === 0 ? both : both.reverse()) await measure()
+  }
   for (let round = 0; round < rounds; round += 1) {
-    await measure(world, idle, without)
-    await measure(world, full, withLeases)
+    await measureMemory(world, idle, without)
+    await measureMemory(world, full, withLeases)
   }
 
   const perLease = (median(withLeases.bytes) - median(without.bytes)) / leases
@@ -74,16 +79,17 @@ async function fill({ ledger }: Installation, leases: number): Promise<void> {
   await ledger.query('analyze leasehold.lease')
 }
 
-async function measure(
-  { folder }: World,
-  { settings, url }: Installation,
-  { startMs, bytes }: Footprint,
-): Promise<void> {
+async function measureStart({ folder }: World, { settings, url }: Installation, { startMs }: Footprint) {
+  const server = startBroker('server', settings, folder)
+  startMs.push(await untilHealthy(url))
+  await server.stop()
+}
+
+async function measureMemory({ folder }: World, { settings, url }: Installation, { bytes }: Footprint) {
   const frequent = { ...settings, LEASEHOLD_SWEEP_INTERVAL: '1s' }
   const server = startBroker('server', frequent, folder)
-  startMs.push(await untilHealthy(url))
-  // After the server: two starts at once would measure each other.
   const worker = startBroker('worker', frequent, folder)
+  await untilHealthy(url)
   await sleep(SETTLE_MS)
   bytes.push((await server.memory()) + (await worker.memory()))
   await Promise.all([server.stop(), worker.stop()])

@@ -15,7 +15,7 @@ import { openWorld, type World } from './world.ts'
  *
  *   --quick            a smoke run of under a minute, whose numbers mean little
  *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint
- *   --queue postgres   or redis; both when not said and Redis is there
+ *   --queue postgres   or redis; both when not said and Redis is there, but in a quick run
  *   --json <file>      the JSON goes there and not after the table
  */
 const MEASUREMENTS = ['issue', 'storm', 'lag', 'footprint']
@@ -34,14 +34,14 @@ const FULL = {
   turns: { rounds: 3, warmUpMs: 1_500, issueMs: 1_000, renewMs: 400, endMs: 800 },
   storm: { leases: 10_000, oneByOneMs: 2_000 },
   lagSeconds: 20,
-  footprint: { leases: 100_000, rounds: 4 },
+  footprint: { leases: 100_000, starts: 8, rounds: 3 },
 }
 const QUICK: typeof FULL = {
-  clients: [1, 32],
+  clients: [32],
   turns: { rounds: 1, warmUpMs: 300, issueMs: 400, renewMs: 200, endMs: 300 },
   storm: { leases: 1_000, oneByOneMs: 300 },
   lagSeconds: 3,
-  footprint: { leases: 100_000, rounds: 2 },
+  footprint: { leases: 100_000, starts: 2, rounds: 1 },
 }
 
 const chosen = options.only.split(',')
@@ -87,13 +87,14 @@ async function measureEnding(
 async function run(figures: Figure[]): Promise<void> {
   const size = options.quick ? QUICK : FULL
   const world = await openWorld()
-  const redis = options.queue === 'postgres' ? undefined : await findRedis(world.folder)
+  const withRedis = options.queue === 'redis' || (options.queue === undefined && !options.quick)
+  const redis = withRedis ? await findRedis(world.folder) : undefined
   try {
     if (chosen.includes('issue')) await measureRates(world, size, figures)
     if (chosen.includes('lag') || chosen.includes('storm')) {
       if (options.queue !== 'redis') await measureEnding(world, size, figures, 'PostgreSQL')
       if (redis) await measureEnding(world, size, figures, 'Redis', redis.url)
-      else if (options.queue !== 'postgres') say('no Redis: neither TEST_REDIS_URL nor redis-server is there')
+      else if (withRedis) say('no Redis: neither TEST_REDIS_URL nor redis-server is there')
     }
     if (chosen.includes('footprint')) {
       say('memory and start')

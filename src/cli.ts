@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
-import { loadConfig } from './config.ts'
-import { banner, startDev } from './dev/dev.ts'
 import { messageOf } from './lib/errors.ts'
 import { VERSION } from './lib/version.ts'
-import { initialize, loggerFor, runUntilSignalled, startServer } from './main.ts'
+
+// Each command brings its own parts: `--version` and `receipt verify` need not load a broker.
+const starting = async () => ({ ...(await import('./main.ts')), ...(await import('./config.ts')) })
 
 const program = new Command('leasehold')
   .description('An ephemeral credential broker: database users under a lease, ended and proved gone.')
@@ -15,6 +15,8 @@ program
   .command('dev')
   .description('run everything in one process with an embedded PostgreSQL, for trying it out')
   .action(async () => {
+    const { loadConfig, loggerFor, runUntilSignalled } = await starting()
+    const { banner, startDev } = await import('./dev/dev.ts')
     const config = loadConfig('dev', process.env)
     const running = await startDev(config, loggerFor(config))
     process.stdout.write(banner(running, config.rootToken.reveal()))
@@ -24,7 +26,10 @@ program
 program
   .command('server')
   .description('run the API; any number of servers share a ledger')
-  .action(async () => runUntilSignalled(await startServer(loadConfig('server', process.env))))
+  .action(async () => {
+    const { loadConfig, runUntilSignalled, startServer } = await starting()
+    await runUntilSignalled(await startServer(loadConfig('server', process.env)))
+  })
 
 program
   .command('worker')
@@ -38,6 +43,7 @@ program
   .description('set up or upgrade the ledger, and print the first root token, once')
   .option('--new-root', 'print a new root token; proven by access to the ledger and the master key', false)
   .action(async (options: { newRoot: boolean }) => {
+    const { initialize, loadConfig } = await starting()
     const token = await initialize(loadConfig('init', process.env), options)
     process.stdout.write(
       token === undefined

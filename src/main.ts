@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { type Broker, compose, migrateLedger } from './compose.ts'
-import type { ServerConfig, TlsFiles, WorkerConfig } from './config.ts'
+import type { ServerConfig, WorkerConfig } from './config.ts'
 import { createLogger, type Logger } from './lib/log.ts'
+import { readTls } from './lib/pem-files.ts'
 
 /** How the processes of an installation start, run and stop. */
 
@@ -63,13 +63,6 @@ export async function initialize(
   } finally {
     await broker.close()
   }
-}
-
-export async function readTls(files: TlsFiles | undefined) {
-  if (!files) return {}
-  const [cert, key] = await Promise.all([readFile(files.cert, 'utf8'), readFile(files.key, 'utf8')])
-  const clientCa = files.clientCa === undefined ? {} : { clientCa: await readFile(files.clientCa, 'utf8') }
-  return { tls: { cert, key, ...clientCa } }
 }
 
 /** Runs until SIGINT or SIGTERM; a second signal does not wait for the work in hand. */

@@ -15,7 +15,19 @@ const MAY_USE: Record<string, readonly string[]> = {
   lease: ['engine', 'secrets', 'queue', 'audit', 'ledger', 'policy', 'lib'],
   http: ['identity', 'policy', 'lease', 'audit', 'lib'],
   cli: ['lib'],
-  compose: ['config', 'lib', 'ledger', 'queue', 'engine', 'secrets', 'policy', 'audit', 'identity', 'lease', 'http'],
+  compose: [
+    'config',
+    'lib',
+    'ledger',
+    'queue',
+    'engine',
+    'secrets',
+    'policy',
+    'audit',
+    'identity',
+    'lease',
+    'http',
+  ],
   dev: ['config', 'lib', 'compose'],
   main: ['dev', 'compose', 'config', 'queue', 'lib'],
   // The command line starts processes and runs the commands of `cli/`.
@@ -37,7 +49,9 @@ function violations(path: string, source: string): string[] {
   const place = placeOf(path)
   const allowed = MAY_USE[place]
   if (!allowed) return [`${path}: no row for ${place}`]
-  const imports = [...source.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, target]) => target as string)
+  const imports = [...source.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(
+    ([, target]) => target as string,
+  )
   return imports
     .map((target) => placeOf(new URL(target, `file:///${path}`).pathname.slice(1)))
     .filter((target) => target !== place && !allowed.includes(target))

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { type Broker, compose, migrateLedger } from '../compose.ts'
 import type { DevConfig } from '../config.ts'
 import type { Logger } from '../lib/log.ts'
+import { readTls } from '../lib/pem-files.ts'
 import { sensitive } from '../lib/sensitive.ts'
 import { openDataDir } from './data-dir.ts'
 import { DEMO, seedDemo } from './demo-target.ts'
@@ -28,7 +29,7 @@ export async function startDev(config: DevConfig, log: Logger): Promise<DevBroke
     await broker.tokens.createRootToken(config.rootToken.reveal())
     await seedDemo(broker, postgres)
     broker.startWorker()
-    const { url } = await broker.listen(config.listen)
+    const { url } = await broker.listen({ ...config.listen, ...(await readTls(config.tls)) })
     return { url, psqlHost: postgres.socketDir, stop }
   } catch (error) {
     await stop()

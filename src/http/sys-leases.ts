@@ -222,7 +222,11 @@ async function stuckLeases(book: LeaseBook, fields: { type?: string; limit?: str
   return {
     data: {
       lease_count: stuck.length,
-      leases: stuck.map(({ leaseId, mountId, error }) => ({ lease_id: leaseId, mount_id: mountId, error })),
+      leases: stuck.map(({ leaseId, mountAccessor, error }) => ({
+        lease_id: leaseId,
+        mount_id: mountAccessor,
+        error,
+      })),
     },
     warnings:
       limit === STUCK_LIMIT && stuck.length === limit

@@ -209,5 +209,12 @@ async function finishAll(parts: EndParts, going: Going[], outcomes: Map<string, 
       receipt: await parts.receipts.sign(claim, steps),
     })),
   )
-  for (const id of await finish(parts.ledger, ended)) outcomes.set(id, { id, state: 'revoked' })
+  const finished = await finish(parts.ledger, ended)
+  for (const id of finished) outcomes.set(id, { id, state: 'revoked' })
+  if (finished.size > 0) {
+    parts.log.info(
+      { target: going[0]?.claim.targetName, leases: finished.size },
+      'leases ended and proved gone',
+    )
+  }
 }

@@ -147,6 +147,7 @@ const isUnreachable = (error: unknown): boolean =>
 /** What a caller is told when a target failed: 500 so that clients may try again, 400 where trying again cannot help. */
 export function targetFailure(error: unknown): BrokerError {
   if (error instanceof BrokerError) return error
-  const code = error instanceof EngineError && error.kind === 'failed' ? 'invalid_request' : 'target_failed'
+  const permanent = error instanceof EngineError && (error.kind === 'failed' || error.kind === 'denied')
+  const code = permanent ? 'invalid_request' : 'target_failed'
   return new BrokerError(code, messageOf(error), { cause: error })
 }

@@ -36,12 +36,19 @@ export function openLedger(url: string, onError: (error: Error) => void, { conne
     application_name: 'leasehold',
   })
   // Without a listener a failover, which kills idle connections, would end the process.
-  pool.on('error', onError)
+  let closing = false
+  pool.on('error', (error) => {
+    // The server lets go of a connection a little after the pool has: no news once we are leaving.
+    if (!closing) onError(error)
+  })
 
   return {
     ...heard(pool),
     transaction: (work) => retryConflicts(() => transaction(pool, work)),
-    close: () => pool.end(),
+    close: () => {
+      closing = true
+      return pool.end()
+    },
   }
 }
 

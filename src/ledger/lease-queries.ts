@@ -66,14 +66,15 @@ export async function listLeaseKeys(db: Db, prefix: string): Promise<string[]> {
   return rows.map(({ key }) => key)
 }
 
-export type StuckLease = { leaseId: string; mountId: string; error: string }
+export type StuckLease = { leaseId: string; mountAccessor: string; error: string }
 
 /** Leases whose ending failed six times or more; it is still being tried. `limit` null lists all. */
 export function listStuckLeases(db: Db, limit: number | null): Promise<StuckLease[]> {
   return many<StuckLease>(
     db,
-    `select path || '/' || id as "leaseId", mount_id as "mountId", coalesce(last_error, '') as error from leasehold.lease
-     where state = 'revoking' and attempts >= 6 order by issued_at, id limit $1`,
+    `select l.path || '/' || l.id as "leaseId", ${MOUNT_ACCESSOR} as "mountAccessor", coalesce(l.last_error, '') as error
+     from leasehold.lease l join leasehold.mount m on m.id = l.mount_id
+     where l.state = 'revoking' and l.attempts >= 6 order by l.issued_at, l.id limit $1`,
     [limit],
   )
 }

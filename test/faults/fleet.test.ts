@@ -12,7 +12,7 @@ let servers: [Process, Process]
 let workers: [Process, Process]
 beforeAll(async () => {
   postgres = await startTestPostgres()
-  at = await openInstallation({ targets: { app: postgres }, ledgerServer: postgres })
+  at = await openInstallation({ targets: { app: postgres }, ledgerServer: postgres, ttlSeconds: 500 })
   servers = await Promise.all([at.server(), at.server()])
   workers = await Promise.all([at.worker(), at.worker()])
 })
@@ -93,8 +93,10 @@ test('a token given back on one server while the other issues with it leaves no 
       request(one, at.token, 'POST', 'auth/token/revoke', { token: child }),
     ])
     // Past every create deadline, before which nothing can be proved, and well before any lease's own end.
-    await at.test.advance(25)
-    await untilAllEnded()
+    await until('the leases of the token have ended', async () => {
+      await at.test.advance(1)
+      return (await at.leases()).every(({ state }) => state === 'revoked')
+    })
   }
   await expectEndedOnce()
   const ended = (await at.leases()).filter(({ id }) => !before.has(id))
@@ -106,7 +108,7 @@ test('a worker that was slow writes nothing about a lease that another has taken
   const slow = await at.worker({ plan: { at: 1, what: 'hold', only: STATEMENT.remove } })
   for (const worker of workers) await worker.gate({ at: 1, what: 'hold', only: STATEMENT.claim })
   await request(servers[0], at.token, 'GET', 'database/creds/app')
-  await at.test.advance(100)
+  await at.test.advance(1_000)
   await slow.held()
   const held = (await at.leases()).find(({ state }) => state === 'revoking')
   expect(held?.claimedBy).toContain(`/${slow.pid}/`)
@@ -138,7 +140,7 @@ test('a worker killed in the midst of a batch: the other ends what it held', asy
   await Promise.all(Array.from({ length: 30 }, () => request(one, at.token, 'GET', 'database/creds/app')))
   await victim.gate({ at: 1, what: 'die before', only: 'DROP ROLE' })
   for (;;) {
-    await at.test.advance(100)
+    await at.test.advance(1_000)
     // Whoever is first takes the whole batch; it has to be the one that dies.
     if (await Promise.race([victim.exited.then(() => true), untilAllEnded().then(() => false)])) break
     await Promise.all(Array.from({ length: 30 }, () => request(one, at.token, 'GET', 'database/creds/app')))

@@ -68,7 +68,7 @@ describe('issuing', () => {
 
   test('a target that fails leaves a lease that is ended, and an answer that says so', async () => {
     world.target.faults.set(faultKey('create'), new EngineError('denied', 'no CREATEROLE'))
-    await expect(world.take()).rejects.toMatchObject({ code: 'target_failed', message: 'no CREATEROLE' })
+    await expect(world.take()).rejects.toMatchObject({ code: 'invalid_request', message: 'no CREATEROLE' })
     world.target.faults.clear()
     await world.sweep.once()
     await world.test.advance(60)

@@ -1,2 +1,2 @@
-export { MAJORS, type Major, startTestPostgres, type TestPostgres } from './postgres.ts'
+export { MAJORS, startTestPostgres, type TestPostgres } from './postgres.ts'
 export { freePort, type RedisServer, startRedis } from './redis.ts'

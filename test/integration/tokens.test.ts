@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createTokenStore } from '../../src/identity/tokens.ts'
 import type { Ledger } from '../../src/ledger/db.ts'
 import { activate, insertIntents } from '../../src/ledger/lease-issue.ts'
-import { insertMount } from '../../src/ledger/mounts.ts'
+import { updateMount } from '../../src/ledger/mounts.ts'
 import { endTrees } from '../../src/ledger/token-ending.ts'
 import { insertToken, lockLiveToken, spendUses } from '../../src/ledger/tokens.ts'
 import { newId } from '../../src/lib/ids.ts'
@@ -265,16 +265,7 @@ describe('making a token', () => {
 
   test('keeps to the maximum of the token mount', async () => {
     const config = { default_lease_ttl: 600, max_lease_ttl: 3_600 }
-    await ledger.transaction((db) =>
-      insertMount(db, {
-        id: newId(),
-        path: 'auth/token/',
-        type: 'token',
-        description: '',
-        config,
-        options: null,
-      }),
-    )
+    await updateMount(ledger, { id: 'token', description: '', config, options: null })
     expect(await tokens.make({ policies: ['app'] })).toMatchObject({ entry: { ttlSeconds: 600 } })
     const { entry, warnings } = await tokens.make({ policies: ['default'], ttlSeconds: 7_200 })
     expect(entry.ttlSeconds).toBe(3_600)

@@ -156,6 +156,7 @@ async function composeOn(
   const closeAll = async () => {
     await server?.close()
     await api.settled()
+    ender.stop()
     await wakeups.close()
     await sweep.stop()
     await targets.close()

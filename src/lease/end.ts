@@ -5,6 +5,7 @@ import {
   finish,
   keepClaims,
   type RecordedStep,
+  type Release,
   recordSteps,
   releaseClaims,
 } from '../ledger/lease-ending.ts'
@@ -15,7 +16,7 @@ import { failed, type Result } from '../lib/result.ts'
 import type { ReceiptSigner } from './receipts.ts'
 import { type OpenTarget, observed, type Targets } from './targets.ts'
 
-/** How far one pass got with a lease. `waiting` is tried again by itself; `lost` is in another worker's hands. */
+/** How far a lease got. `waiting` is taken up again by itself; `lost` is in another worker's hands. */
 export type Outcome = { id: string; state: 'revoked' | 'waiting' | 'lost'; error?: string }
 
 export type EndParts = { ledger: Ledger; targets: Targets; receipts: ReceiptSigner; log: Logger }
@@ -30,90 +31,118 @@ const ERROR_TEXT_LIMIT = 500
 const SIGN_OF_LIFE_MS = 5_000
 
 /** A claim on its way through the steps, in memory. */
-type Going = { claim: Claimed; steps: RecordedStep[]; startedMs: number }
+export type Going = {
+  claim: Claimed
+  steps: RecordedStep[]
+  startedMs: number
+  /** This pass found access, and ended it. */
+  foundAccess: boolean
+  /** This pass has been through the steps that end access. */
+  cut: boolean
+}
+
+/** What a pass did: who may go on, and who was stopped. Who is in neither is in another worker's hands. */
+export type Pass = { going: Going[]; stopped: Outcome[] }
+
+const CUT_STEPS = END_STEPS.slice(0, END_STEPS.indexOf(ACCESS_ENDS_WITH) + 1)
+const REMOVE_STEPS = END_STEPS.slice(CUT_STEPS.length)
+
+/** Ends the access of claimed leases of one target. Quick for all of them, so it never waits for a removal. */
+export async function cutAccess(parts: EndParts, claimed: readonly Claimed[]): Promise<Pass> {
+  return cut(parts, claimed.map(asGoing))
+}
+
+async function cut(parts: EndParts, all: Going[]): Promise<Pass> {
+  const { going, stopped } = await takeSteps(parts, CUT_STEPS, all)
+  return { going: going.map((item) => ({ ...item, cut: true })), stopped }
+}
 
 /**
- * Takes claimed leases of one target through every step of ending, each recorded in the ledger before the next
- * begins. With `cutOnly` it stops once access has ended and gives the rest back as due now: when many are waiting,
- * all of them lose access before the first is cleaned away. A failure stops that lease alone, to be tried again.
+ * Removes the accounts of claimed leases whose access has ended, proves it, and signs it. Where that end cannot be
+ * taken for granted, every step is taken again from the first.
  */
-export async function endClaimed(parts: EndParts, claimed: Claimed[], cutOnly: boolean): Promise<Outcome[]> {
-  const outcomes = new Map<string, Outcome>(claimed.map(({ id }) => [id, { id, state: 'lost' }]))
-  let going: Going[] = claimed.map((claim) => ({ claim, steps: claim.steps, startedMs: performance.now() }))
-  const first = claimed[0]
-  if (!first) return []
+export async function removeAccounts(parts: EndParts, going: Going[]): Promise<Outcome[]> {
+  const again = await cut(parts, going.filter(isInDoubt))
+  const ready = [...going.filter((item) => !isInDoubt(item)), ...again.going]
+  const pass = await takeSteps(parts, REMOVE_STEPS, ready)
+  return [...again.stopped, ...pass.stopped, ...(await finishAll(parts, pass.going))]
+}
 
-  const target = await openTarget(parts, first, going, outcomes)
-  if (!target) return [...outcomes.values()]
+/** Something failed since its access was ended, or the account was not there then and came into being after. */
+const isInDoubt = ({ claim, steps, cut }: Going): boolean =>
+  !cut &&
+  (claim.attempts > 0 ||
+    (claim.targetRef !== null &&
+      steps.some(({ step, evidence }) => step === 'disable' && evidence.account === 'absent')))
 
-  for (const step of END_STEPS) {
-    going = await takeStep(parts, target, step, going, outcomes)
-    if (cutOnly && step === ACCESS_ENDS_WITH) {
-      await giveBack(parts, going, outcomes)
-      return [...outcomes.values()]
+export const asGoing = (claim: Claimed): Going => ({
+  claim,
+  steps: claim.steps,
+  startedMs: performance.now(),
+  foundAccess: false,
+  cut: false,
+})
+
+/** Gives back leases whose access has ended, to be removed by whoever comes next. */
+export async function giveBack(parts: EndParts, going: Going[]): Promise<void> {
+  if (going.length === 0) return
+  await releaseClaims(
+    parts.ledger,
+    going.map(({ claim }) => ({
+      id: claim.id,
+      fence: claim.fence,
+      error: null,
+      retryMs: 0,
+      startOver: false,
+    })),
+  )
+}
+
+/** Each step is recorded in the ledger before the next begins. A failure stops that lease alone. */
+async function takeSteps(parts: EndParts, steps: readonly EndStep[], all: Going[]): Promise<Pass> {
+  const first = all[0]
+  if (!first) return { going: [], stopped: [] }
+  let target: OpenTarget
+  try {
+    target = await parts.targets.open(first.claim.targetId, first.claim.targetVersion)
+  } catch (error) {
+    return {
+      going: [],
+      stopped: await giveUpForNow(
+        parts,
+        all.map((item) => ({ item, error })),
+      ),
     }
   }
-  await finishAll(parts, going, outcomes)
-  return [...outcomes.values()]
-}
-
-async function openTarget(
-  parts: EndParts,
-  claim: Claimed,
-  going: Going[],
-  outcomes: Map<string, Outcome>,
-): Promise<OpenTarget | undefined> {
-  try {
-    return await parts.targets.open(claim.targetId, claim.targetVersion)
-  } catch (error) {
-    await giveUpForNow(
-      parts,
-      going.map((item) => ({ item, error })),
-      outcomes,
-    )
-    return undefined
+  let going = all
+  const stopped: Outcome[] = []
+  for (const step of steps) {
+    const taken = await takeStep(parts, target, step, going)
+    going = taken.going
+    stopped.push(...taken.stopped)
   }
+  return { going, stopped }
 }
 
-/** Runs one step on the target and records it; answers those that may go on to the next. */
-async function takeStep(
-  parts: EndParts,
-  target: OpenTarget,
-  step: EndStep,
-  going: Going[],
-  outcomes: Map<string, Outcome>,
-): Promise<Going[]> {
-  const due = going.filter((item) => !isDone(item, step))
-  const taken = await takeDueStep(parts, target, step, due, outcomes)
-  return due.length === going.length ? taken : [...going.filter((item) => isDone(item, step)), ...taken]
-}
-
-/**
- * Done and recorded by an earlier pass, as in a storm, where cutting off comes first. Not taken for granted once
- * anything has failed, nor where the account was not yet seen: a create may have come in between.
- */
-const isDone = ({ claim, steps }: Going, step: EndStep): boolean =>
-  claim.attempts === 0 && claim.targetRef !== null && steps.some((recorded) => recorded.step === step)
-
-async function takeDueStep(
-  parts: EndParts,
-  target: OpenTarget,
-  step: EndStep,
-  going: Going[],
-  outcomes: Map<string, Outcome>,
-): Promise<Going[]> {
-  if (going.length === 0) return []
+async function takeStep(parts: EndParts, target: OpenTarget, step: EndStep, going: Going[]): Promise<Pass> {
+  if (going.length === 0) return { going: [], stopped: [] }
   const results = await runStep(parts.ledger, target, step, going)
   const done: { item: Going; evidence: Evidence }[] = []
-  const stopped: { item: Going; error: unknown }[] = []
+  const failures: { item: Going; error: unknown }[] = []
   going.forEach((item, i) => {
     const result = results[i] ?? failed(new Error(`the engine gave no answer for step ${step}`))
-    if (result.ok) done.push({ item, evidence: result.value })
-    else stopped.push({ item, error: result.error })
+    if (result.ok) done.push({ item: noting(item, result.value), evidence: result.value })
+    else failures.push({ item, error: result.error })
   })
-  await giveUpForNow(parts, stopped, outcomes)
-  return record(parts, step, done)
+  const stopped = await giveUpForNow(parts, failures)
+  return { going: await record(parts, step, done), stopped }
 }
+
+const noting = (item: Going, evidence: Evidence): Going => ({
+  ...item,
+  foundAccess:
+    item.foundAccess || evidence.was_disabled_before === false || Number(evidence.sessions_ended ?? 0) > 0,
+})
 
 async function runStep(
   ledger: Ledger,
@@ -157,6 +186,7 @@ async function record(
       step,
       evidence,
       endsAccess: step === ACCESS_ENDS_WITH,
+      afresh: item.foundAccess && CUT_STEPS.includes(step),
     })),
   )
   const stepsById = new Map(recorded.map(({ id, steps }) => [id, steps]))
@@ -166,42 +196,27 @@ async function record(
   })
 }
 
-async function giveUpForNow(
-  parts: EndParts,
-  stopped: { item: Going; error: unknown }[],
-  outcomes: Map<string, Outcome>,
-): Promise<void> {
-  if (stopped.length === 0) return
-  const releases = stopped.map(({ item, error }) => {
-    const { id, fence, attempts } = item.claim
+async function giveUpForNow(parts: EndParts, stopped: { item: Going; error: unknown }[]): Promise<Outcome[]> {
+  if (stopped.length === 0) return []
+  const releases = stopped.map(({ item, error }): Release => {
+    const { id, fence, attempts, createWithinMs } = item.claim
     // Not a failure: the proof has to wait until no create can still arrive.
-    if (error instanceof EngineError && error.kind === 'pending') {
-      return { id, fence, error: null, retryMs: item.claim.createWithinMs + PENDING_GRACE_MS }
+    if (error instanceof EngineError && error.kind === 'pending' && createWithinMs > 0) {
+      return { id, fence, error: null, retryMs: createWithinMs + PENDING_GRACE_MS, startOver: true }
     }
     const text = messageOf(error).slice(0, ERROR_TEXT_LIMIT)
     parts.log.warn(
       { leaseId: id, attempt: attempts + 1, error: text },
       'ending a lease failed; it will be tried again',
     )
-    return { id, fence, error: text, retryMs: backoffMs(attempts + 1) }
+    return { id, fence, error: text, retryMs: backoffMs(attempts + 1), startOver: false }
   })
   await releaseClaims(parts.ledger, releases)
-  for (const { id, error } of releases) {
-    outcomes.set(id, { id, state: 'waiting', ...(error === null ? {} : { error }) })
-  }
+  return releases.map(({ id, error }) => ({ id, state: 'waiting', ...(error === null ? {} : { error }) }))
 }
 
-async function giveBack(parts: EndParts, going: Going[], outcomes: Map<string, Outcome>): Promise<void> {
-  if (going.length === 0) return
-  await releaseClaims(
-    parts.ledger,
-    going.map(({ claim }) => ({ id: claim.id, fence: claim.fence, error: null, retryMs: 0 })),
-  )
-  for (const { claim } of going) outcomes.set(claim.id, { id: claim.id, state: 'waiting' })
-}
-
-async function finishAll(parts: EndParts, going: Going[], outcomes: Map<string, Outcome>): Promise<void> {
-  if (going.length === 0) return
+async function finishAll(parts: EndParts, going: Going[]): Promise<Outcome[]> {
+  if (going.length === 0) return []
   const ended = await Promise.all(
     going.map(async ({ claim, steps }) => ({
       id: claim.id,
@@ -209,12 +224,10 @@ async function finishAll(parts: EndParts, going: Going[], outcomes: Map<string, 
       receipt: await parts.receipts.sign(claim, steps),
     })),
   )
-  const finished = await finish(parts.ledger, ended)
-  for (const id of finished) outcomes.set(id, { id, state: 'revoked' })
-  if (finished.size > 0) {
-    parts.log.info(
-      { target: going[0]?.claim.targetName, leases: finished.size },
-      'leases ended and proved gone',
-    )
+  const finished = [...(await finish(parts.ledger, ended))]
+  if (finished.length > 0) {
+    const target = going[0]?.claim.targetName
+    parts.log.info({ target, leases: finished.length }, 'leases ended and proved gone')
   }
+  return finished.map((id) => ({ id, state: 'revoked' }))
 }

@@ -1,11 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { claimDue, claimThese, type Doomed, type DoomedLease, doom } from '../ledger/lease-ending.ts'
+import { type Account, END_STEPS, type Spec } from '../engine/engine.ts'
+import { type Doomed, type DoomedLease, doom } from '../ledger/lease-ending.ts'
 import { findLeaseStates, type LeaseProgress } from '../ledger/lease-queries.ts'
 import type { EndReason } from '../ledger/lease-words.ts'
+import { backoffMs } from '../lib/backoff.ts'
 import { batcher } from '../lib/batcher.ts'
 import { messageOf } from '../lib/errors.ts'
+import type { Logger } from '../lib/log.ts'
 import { ok } from '../lib/result.ts'
-import { type EndParts, endClaimed, type Outcome } from './end.ts'
+import type { EndParts, Outcome } from './end.ts'
+import { createEndOne } from './end-one.ts'
+import { createLanes } from './lanes.ts'
+import type { OpenTarget } from './targets.ts'
 
 /**
  * Every way a lease ends goes through here: expiry, revocation, its token's end, a failed issue. Making leases due is
@@ -16,68 +22,31 @@ export type Ender = {
   doom(which: Doomed, reason: EndReason): Promise<number>
   /** Dooms a lease that nobody got, waiting out a ledger that is away; at last its expiry must do. Never throws. */
   abandon(id: string, reason: EndReason): Promise<void>
+  /** Ends an account that no lease will end any more, trying for a while. Never throws. */
+  destroy(target: OpenTarget, account: Account, role: Spec): Promise<void>
   /** Ends these leases before it returns, as far as the target lets it; what fails goes on in the background. */
   endNow(which: Doomed, reason: EndReason): Promise<(Outcome & { leaseId: string })[]>
-  /** Ends everything due on a target; returns when a claim comes back empty. Calls share one run. */
+  /** Ends the access of everything due on a target; the accounts are removed in the background. Calls share one run. */
   drain(targetId: string): Promise<void>
+  /** Resolves when nothing is being removed in the background any more. */
+  idle(): Promise<void>
+  /** Lets the batches in hand finish and begins no more; what is left is the other workers', or the next start's. */
+  stop(): void
 }
 
-const DRAIN_BATCH = 500
-const END_NOW_BATCH = 128
 /** How long `endNow` watches a lease that another worker holds. */
 const WATCH_MS = 30_000
 const WATCH_EVERY_MS = 100
 /** About as long as a ledger takes to fail over. */
 const ABANDON_PATIENCE_MS = 60_000
 const ABANDON_EVERY_MS = 500
+/** With the backoff between them, about an hour. */
+const DESTROY_ATTEMPTS = 14
 
 export function createEnder(parts: EndParts & { worker: string; wake: (targetId: string) => void }): Ender {
-  const { ledger, worker } = parts
-  const drains = new Map<string, { done: Promise<void>; again: boolean }>()
-  const endersNow = new Map<string, (id: string) => Promise<Outcome>>()
-
-  const drainUntilEmpty = async (targetId: string, run: { again: boolean }): Promise<void> => {
-    do {
-      run.again = false
-      for (;;) {
-        const claimed = await claimDue(ledger, targetId, worker, DRAIN_BATCH)
-        if (claimed.length === 0) break
-        // A full batch that still has access means more are waiting: cut them all off before cleaning up.
-        const cutOnly = claimed.length === DRAIN_BATCH && claimed.every(({ accessEnded }) => !accessEnded)
-        await endClaimed(parts, claimed, cutOnly)
-      }
-    } while (run.again)
-  }
-
-  const drain = (targetId: string): Promise<void> => {
-    const running = drains.get(targetId)
-    if (running) {
-      running.again = true
-      return running.done
-    }
-    const run = { again: false, done: Promise.resolve() }
-    run.done = drainUntilEmpty(targetId, run).finally(() => drains.delete(targetId))
-    drains.set(targetId, run)
-    return run.done
-  }
-
-  /** Ends that arrive together for one target share its round trips. */
-  const enderFor = (targetId: string): ((id: string) => Promise<Outcome>) => {
-    const existing = endersNow.get(targetId)
-    if (existing) return existing
-    const endOne = batcher<string, Outcome>(
-      async (ids) => {
-        const claimed = await claimThese(ledger, [...new Set(ids)], worker)
-        const outcomes = new Map(
-          (await endClaimed(parts, claimed, false)).map((outcome) => [outcome.id, outcome]),
-        )
-        return ids.map((id) => ok(outcomes.get(id) ?? { id, state: 'lost' }))
-      },
-      { max: END_NOW_BATCH },
-    )
-    endersNow.set(targetId, endOne)
-    return endOne
-  }
+  const { ledger } = parts
+  const lanes = createLanes(parts)
+  const endOne = createEndOne(parts)
 
   /** Revocations of single leases that arrive together are one statement. */
   const doomTogether = batcher<{ ids: string[]; reason: EndReason }, DoomedLease[]>(async (asks) => {
@@ -116,18 +85,40 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
         }
       }
     },
+    destroy: (target, account, role) => destroyAccount(parts.log, target, account, role),
     async endNow(which, reason) {
       const doomed = await ('ids' in which
         ? doomTogether({ ids: which.ids, reason })
         : doom(ledger, which, reason))
       return Promise.all(
         doomed.map(async ({ id, leaseId, targetId }) => {
-          const outcome = await enderFor(targetId)(id)
+          const outcome = await endOne(targetId, id)
           return { ...(outcome.state === 'lost' ? await watch(progressOf, id) : outcome), leaseId }
         }),
       )
     },
-    drain,
+    drain: lanes.drain,
+    idle: lanes.idle,
+    stop: lanes.stop,
+  }
+}
+
+async function destroyAccount(log: Logger, target: OpenTarget, account: Account, role: Spec): Promise<void> {
+  const ending = { account, role, createWithinMs: 0 }
+  for (let attempt = 1; attempt <= DESTROY_ATTEMPTS; attempt += 1) {
+    try {
+      for (const step of END_STEPS) {
+        const [result] = await target.engine.end(step, [ending])
+        if (!result?.ok) throw result?.error ?? new Error(`no answer for step ${step}`)
+      }
+      return
+    } catch (error) {
+      log.warn(
+        { account: account.name, attempt, error: messageOf(error) },
+        'an account made too late is not gone yet',
+      )
+      await sleep(backoffMs(attempt))
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Created, EngineType } from '../engine/engine.ts'
+import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import {
   activate,
@@ -66,12 +66,13 @@ export function createIssue(parts: IssueParts): Issue {
     const sinceMs = performance.now()
     const found = await ledger.find({ mountId: ask.mount.id, roleName: ask.roleName })
     const plan = planIssue(parts, ask, found)
-    const intentWritten = await ledger.intend(plan.intent)
-    if (!intentWritten) throw new BrokerError('permission_denied', 'invalid token')
-
-    const target = await parts.targets.open(plan.target.id, plan.target.version).catch((error) => {
-      throw targetFailure(error)
-    })
+    const target = await openForIssuing(parts.targets, plan)
+    if (!(await ledger.intend(plan.intent))) {
+      throw new BrokerError(
+        'unavailable',
+        'the token, the mount or the connection has just been changed; try again',
+      )
+    }
     const created = await createAccount(parts, target, plan, sinceMs)
     const active = await ledger
       .activate({ id: plan.intent.id, targetRef: created.targetRef })
@@ -82,6 +83,8 @@ export function createIssue(parts: IssueParts): Issue {
       })
     if (!active) {
       await noteTargetRef(parts.ledger, plan.intent.id, created.targetRef)
+      // Its lease may even be `revoked` already, on a ledger whose clock ran ahead: then nobody else will look here.
+      void parts.ender.destroy(target, { ...accountOf(plan), targetRef: created.targetRef }, plan.roleSpec)
       throw new BrokerError('target_failed', 'the lease was ended while it was being issued')
     }
     parts.wakeAt(plan.target.id, plan.terms.expiresAt, remainingMs(plan, sinceMs))
@@ -222,6 +225,23 @@ function tokenMaximum(
   return [{ name: 'token', seconds: (principal.tokenHardExpiresAt.getTime() - now.getTime()) / 1_000 }]
 }
 
+/** Before any row is written: a target that is down must not fill the ledger with leases that were never made. */
+async function openForIssuing(targets: Targets, { target: { id, version } }: Plan): Promise<OpenTarget> {
+  const target = await targets.open(id, version).catch((error) => {
+    throw targetFailure(error)
+  })
+  if (!target.breaker.allowsIssuing()) {
+    throw new BrokerError('target_failed', 'the target does not answer; issuing on it is paused')
+  }
+  return target
+}
+
+const accountOf = ({ intent }: Plan): Account => ({
+  leaseId: intent.id,
+  name: intent.account,
+  targetRef: null,
+})
+
 /** How long the lease has to live, `sinceMs` being the moment at which its terms were fixed. */
 const remainingMs = ({ terms, now }: Plan, sinceMs: number): number =>
   terms.expiresAt.getTime() - now.getTime() - (performance.now() - sinceMs)
@@ -233,11 +253,8 @@ async function createAccount(
   sinceMs: number,
 ): Promise<Created> {
   try {
-    if (!target.breaker.allowsIssuing()) {
-      throw new BrokerError('target_failed', 'the target does not answer; issuing on it is paused')
-    }
     return await target.create({
-      account: { leaseId: plan.intent.id, name: plan.intent.account, targetRef: null },
+      account: accountOf(plan),
       role: plan.roleSpec,
       expiresAtMs: sinceMs + (plan.intent.expiresAt.getTime() - plan.now.getTime()),
       deadlineMs: sinceMs + CREATE_DEADLINE_MS,

@@ -64,6 +64,7 @@ export function createSweep(parts: {
     async once() {
       await begin()
       await Promise.all(working.values())
+      await parts.ender.idle()
     },
     start() {
       if (!stopped) return
@@ -75,6 +76,7 @@ export function createSweep(parts: {
       clearTimeout(timer)
       await round
       await Promise.all(working.values())
+      await parts.ender.idle()
     },
   }
 }

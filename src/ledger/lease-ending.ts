@@ -87,14 +87,23 @@ const CLAIM_SET = `
     end_reason = coalesce(l.end_reason, case l.state when 'active' then 'expired' else 'issue_failed' end),
     next_action_at = leasehold.ledger_now() + ${CLAIM}`
 
-/** Takes due leases of a target: those whose access still stands first, the longest overdue before the others. */
-export function claimDue(db: Db, targetId: string, worker: string, limit: number): Promise<Claimed[]> {
+/** Takes due leases of a target, the longest overdue first: those whose access still stands, or those to clean up. */
+export function claimDue(
+  db: Db,
+  {
+    targetId,
+    access,
+    worker,
+    limit,
+  }: { targetId: string; access: 'stands' | 'ended'; worker: string; limit: number },
+): Promise<Claimed[]> {
   return manyLocking<Claimed>(
     db,
     `with due as (
          select id from leasehold.lease
          where target_id = $1 and next_action_at <= leasehold.ledger_now()
-         order by access_ended_at is not null, next_action_at limit $3
+           and access_ended_at is ${access === 'stands' ? '' : 'not '}null
+         order by next_action_at limit $3
          for update skip locked)
        update leasehold.lease l ${CLAIM_SET}
        from due, leasehold.role r, leasehold.target t
@@ -120,26 +129,37 @@ export function claimThese(db: Db, ids: string[], worker: string): Promise<Claim
   )
 }
 
-export type StepDone = { id: string; fence: number; step: string; evidence: Document; endsAccess: boolean }
+export type StepDone = {
+  id: string
+  fence: number
+  step: string
+  evidence: Document
+  endsAccess: boolean
+  /** This pass found access where an earlier one had ended it: what was recorded then is no longer the truth. */
+  afresh: boolean
+}
 
 /**
- * Adds a step to each lease's record, once: a step done again after a retry keeps its first time. Renews the claim.
- * Answers the record so far; a lease that somebody else claimed since is left out.
+ * Adds a step to each lease's record. A step done again keeps its first time, unless there was something to do again.
+ * Renews the claim. Answers the record so far; a lease that somebody else claimed since is left out.
  */
 export function recordSteps(db: Db, done: StepDone[]): Promise<{ id: string; steps: RecordedStep[] }[]> {
   return manyLocking(
     db,
     `with done as (
          select * from json_to_recordset($1)
-           as d (id text, fence integer, step text, evidence jsonb, "endsAccess" boolean)),
+           as d (id text, fence integer, step text, evidence jsonb, "endsAccess" boolean, afresh boolean)),
        locked as (
          select d.* from done d join leasehold.lease l on l.id = d.id and l.fence = d.fence
          where l.state = 'revoking' order by l.id for update of l)
        update leasehold.lease l
-       set steps = case when l.steps @> jsonb_build_array(jsonb_build_object('step', d.step)) then l.steps
-           else l.steps || jsonb_build_object(
+       set steps = case
+           when not d.afresh and l.steps @> jsonb_build_array(jsonb_build_object('step', d.step)) then l.steps
+           else jsonb_path_query_array(l.steps, '$[*] ? (@.step != $step)', jsonb_build_object('step', d.step))
+             || jsonb_build_object(
              'step', d.step, 'at', ${RFC_3339}, 'evidence', d.evidence) end,
-         access_ended_at = case when d."endsAccess" then coalesce(l.access_ended_at, leasehold.ledger_now())
+         access_ended_at = case
+           when d."endsAccess" and (d.afresh or l.access_ended_at is null) then leasehold.ledger_now()
            else l.access_ended_at end,
          next_action_at = case when l.next_action_at > leasehold.ledger_now() + ${RENEW_CLAIM_AT} then l.next_action_at
            else leasehold.ledger_now() + ${CLAIM} end
@@ -164,22 +184,31 @@ export async function keepClaims(db: Db, claims: { id: string; fence: number }[]
   )
 }
 
-/** Gives claims back, to be tried again after `retryMs`; `error` null means nothing went wrong, there is just more to do. */
-export async function releaseClaims(
-  db: Db,
-  releases: { id: string; fence: number; error: string | null; retryMs: number }[],
-): Promise<void> {
+export type Release = {
+  id: string
+  fence: number
+  /** Null: nothing went wrong, there is just more to do. */
+  error: string | null
+  retryMs: number
+  /** Forgets the steps taken: the account may yet come into being, and then each of them has to be taken for real. */
+  startOver: boolean
+}
+
+/** Gives claims back, to be taken again after `retryMs`. */
+export async function releaseClaims(db: Db, releases: Release[]): Promise<void> {
   await manyLocking(
     db,
     `with given as (
          select * from json_to_recordset($1)
-           as g (id text, fence integer, error text, "retryMs" double precision)),
+           as g (id text, fence integer, error text, "retryMs" double precision, "startOver" boolean)),
        locked as (
          select g.* from given g join leasehold.lease l on l.id = g.id and l.fence = g.fence
          where l.state = 'revoking' order by l.id for update of l)
        update leasehold.lease l
        set claimed_by = null, last_error = coalesce(g.error, l.last_error),
          attempts = l.attempts + (g.error is not null)::integer,
+         steps = case when g."startOver" then '[]' else l.steps end,
+         access_ended_at = case when g."startOver" then null else l.access_ended_at end,
          next_action_at = leasehold.ledger_now() + g."retryMs" * interval '1 millisecond'
        from locked g where l.id = g.id`,
     [JSON.stringify(releases)],

@@ -33,7 +33,7 @@ export function findIssuable(db: Db, asks: { mountId: string; roleName: string }
        case when t.id is not null then jsonb_build_object(
          'id', t.id, 'version', t.version, 'allowedRoles', to_jsonb(t.allowed_roles), 'spec', t.spec, 'engine', t.engine,
          'stuckLeases', (select count(*) from leasehold.lease l
-           where l.target_id = t.id and l.state = 'revoking' and l.attempts >= 6)) end as target
+           where l.target_id = t.id and l.state = 'revoking' and l.attempts >= 6 and l.access_ended_at is null)) end as target
      from (select distinct * from unnest($1::text[], $2::text[]) as a (mount_id, name)) a
      join leasehold.role r on r.mount_id = a.mount_id and r.name = a.name and r.replaced_at is null
      left join leasehold.target t
@@ -61,8 +61,8 @@ export type Intent = {
 
 /**
  * Names the accounts in the ledger before they exist. Answers the ids written: an intent whose token has ended,
- * or whose target was removed meanwhile, is left out. The share lock makes a token's end wait for us or us for it,
- * so no lease slips past the end of its token.
+ * or whose mount or target was removed meanwhile, is left out. The share locks make such an end wait for us or us for
+ * it, so no lease slips past it.
  */
 export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<string>> {
   const rows = await manyLocking<{ id: string }>(
@@ -76,6 +76,11 @@ export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<stri
          select id from leasehold.target
          where id in (select distinct target_id from json_to_recordset($1) as i (target_id text))
            and removed_at is null
+         order by id for share),
+       live_mount as (
+         select id from leasehold.mount
+         where id in (select distinct mount_id from json_to_recordset($1) as i (mount_id text))
+           and disabled_at is null
          order by id for share)
        insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, outlives_token, account, state,
          issued_at, expires_at, hard_expires_at, limited_by,
@@ -89,6 +94,7 @@ export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<stri
          create_deadline timestamptz)
        join live_token k on k.id = decode(i.token_id, 'hex')
        join live_target t on t.id = i.target_id
+       join live_mount m on m.id = i.mount_id
        returning id`,
     [JSON.stringify(intents.map(toRecord))],
   )

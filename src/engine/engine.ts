@@ -55,6 +55,8 @@ export type Revocability = 'immediate' | 'bounded' | 'none'
 
 export type Capabilities = {
   serverVersion: string
+  /** Which server and database this is, whatever address it was reached by; absent when the server would not say. */
+  serverId?: string
   /** Target clock minus ours, in milliseconds, as measured now. */
   clockSkewMs: number
   revocability: Revocability

@@ -6,7 +6,7 @@ import {
   type EngineType,
   type Spec,
 } from '../engine/engine.ts'
-import type { Ledger } from '../ledger/db.ts'
+import { type Ledger, lockNamed } from '../ledger/db.ts'
 import { retryNow } from '../ledger/lease-ending.ts'
 import { countLiveLeases } from '../ledger/lease-queries.ts'
 import {
@@ -111,7 +111,10 @@ export function createEnrolment(parts: EnrolmentParts): Enrolment {
 
 /**
  * The new credential goes into the store under a new name, is tried, and only then named by the target's row; so
- * neither a crash nor a refusal leaves a target without the credential it worked with.
+ * neither a crash nor a refusal leaves a target without the credential it worked with. One writer of a name at a time.
+ *
+ * A connection that is pointed at another server is another target: leases pin the old row, with its credential, and
+ * end where they were made.
  */
 async function writeTarget(
   parts: EnrolmentParts,
@@ -119,32 +122,62 @@ async function writeTarget(
   name: string,
   write: TargetWrite,
 ): Promise<string[]> {
-  const { ledger, secrets } = parts
-  const before = await findTarget(ledger, mountId, name)
-  const type = engineType(parts.engineTypes, write.plugin ?? before?.plugin ?? '')
-  const merged = type.checkTarget({ ...before?.spec, ...write.fields })
-  const credential = await candidateCredential(secrets, before, write, merged)
-
-  const target: Omit<Target, 'version'> = {
-    id: before?.id ?? newId(),
-    mountId,
-    name,
-    engine: type.name,
-    plugin: write.plugin ?? before?.plugin ?? '',
-    spec: merged.spec,
-    secretName: `target/${newId()}`,
-    allowedRoles: write.allowedRoles ?? before?.allowedRoles ?? [],
-    verified: write.verify,
-    capabilities: null,
-  }
-  const tried = write.verify ? await tryTarget(type, target.spec, credential) : undefined
-  await secrets.put(target.secretName, sensitive(JSON.stringify(credential)))
-  await putTarget(ledger, { ...target, capabilities: tried ?? null })
-  if (before) {
-    await secrets.delete(before.secretName)
+  const { before, target, warnings } = await parts.ledger.transaction(async (db) => {
+    await lockNamed(db, `target ${mountId} ${name}`)
+    const before = await findTarget(db, mountId, name)
+    const { target, credential, warnings } = await tryWrite(parts, before, write)
+    const secretName = `target/${newId()}`
+    await parts.secrets.put(secretName, sensitive(JSON.stringify(credential)))
+    if (before && before.id !== target.id) await removeTarget(db, before.id)
+    await putTarget(db, { ...target, mountId, name, secretName })
+    return { before, target, warnings }
+  })
+  if (before?.id === target.id) {
+    await parts.secrets.delete(before.secretName)
     await tryWaitingAgain(parts, target.id)
   }
-  return [...merged.warnings, ...(tried?.warnings ?? [])]
+  return warnings
+}
+
+type Tried = {
+  target: Omit<Target, 'mountId' | 'name' | 'secretName' | 'version'>
+  credential: StoredCredential
+  warnings: string[]
+}
+
+/** What the target's row is to be, once the server has been asked; nothing is written yet. */
+async function tryWrite(
+  parts: EnrolmentParts,
+  before: Target | undefined,
+  write: TargetWrite,
+): Promise<Tried> {
+  const plugin = write.plugin ?? before?.plugin ?? ''
+  const type = engineType(parts.engineTypes, plugin)
+  const checked = type.checkTarget({ ...before?.spec, ...write.fields })
+  const credential = await candidateCredential(parts.secrets, before, write, checked)
+  const tried = write.verify ? await tryTarget(type, checked.spec, credential) : undefined
+  const same = before && isSamePlace(before, checked.spec, tried) ? before : undefined
+  return {
+    target: {
+      id: same?.id ?? newId(),
+      engine: type.name,
+      plugin,
+      spec: checked.spec,
+      allowedRoles: write.allowedRoles ?? before?.allowedRoles ?? [],
+      verified: write.verify,
+      // What an earlier trial of the same server found still holds when this one was told not to try.
+      capabilities: tried ?? same?.capabilities ?? null,
+    },
+    credential,
+    warnings: [...checked.warnings, ...(tried?.warnings ?? [])],
+  }
+}
+
+/** The server tells who it is; where it does not, or was not asked, the address has to be the same to the letter. */
+function isSamePlace(before: Target, spec: Spec, tried: Capabilities | undefined): boolean {
+  const known = before.capabilities?.serverId
+  if (tried?.serverId !== undefined && known !== undefined) return tried.serverId === known
+  return spec.connection_url === before.spec.connection_url
 }
 
 function engineType(types: readonly EngineType[], plugin: string): EngineType {

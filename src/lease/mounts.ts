@@ -1,4 +1,4 @@
-import type { Ledger } from '../ledger/db.ts'
+import { type Db, type Ledger, lockNamed } from '../ledger/db.ts'
 import { doom } from '../ledger/lease-ending.ts'
 import {
   disableMount,
@@ -71,8 +71,8 @@ export function createMounts(parts: {
     },
     { max: LOOKUP_BATCH },
   )
-  const existing = async (path: string): Promise<Mount> => {
-    const mount = await findMount(ledger, path)
+  const existing = async (db: Db, path: string): Promise<Mount> => {
+    const mount = await findMount(db, path)
     if (!mount) throw noSuchMount(path)
     return mount
   }
@@ -91,9 +91,11 @@ export function createMounts(parts: {
       const inserted = await ledger.transaction((db) => insertMount(db, mount))
       if (!inserted) throw new BrokerError('invalid_request', `path is already in use at ${path}`)
     },
-    async tune(path, change) {
-      await updateMount(ledger, changed(await existing(path), change))
-    },
+    tune: (path, change) =>
+      ledger.transaction(async (db) => {
+        await lockNamed(db, `mount ${path}`)
+        await updateMount(db, changed(await existing(db, path), change))
+      }),
     async disable(path) {
       if (PERMANENT.includes(path)) {
         throw new BrokerError('invalid_request', `cannot unmount "${path}"`)

@@ -1,5 +1,5 @@
 import type { EngineType, Spec } from '../engine/engine.ts'
-import type { Ledger } from '../ledger/db.ts'
+import { type Db, type Ledger, lockNamed } from '../ledger/db.ts'
 import { findRole, listRoleNames, putRole, type Role, removeRole } from '../ledger/roles.ts'
 import { findTarget } from '../ledger/targets.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -28,8 +28,8 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
   const { ledger } = parts
 
   /** A role may be written before its target; then any engine that understands it will do. */
-  const check = async (mountId: string, targetName: string, fields: Spec) => {
-    const target = await findTarget(ledger, mountId, targetName)
+  const check = async (db: Db, mountId: string, targetName: string, fields: Spec) => {
+    const target = await findTarget(db, mountId, targetName)
     const candidates = parts.engineTypes.filter(({ name }) => !target || name === target.engine)
     let refusal: unknown = new BrokerError('invalid_request', `no engine in this version for "${targetName}"`)
     for (const type of candidates) {
@@ -43,13 +43,15 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
   }
 
   return {
-    async write(mountId, name, write) {
-      const before = await findRole(ledger, mountId, name)
-      const targetName = write.dbName ?? before?.targetName ?? ''
-      if (targetName === '') throw new BrokerError('invalid_request', 'database name is required')
-      const { spec, warnings } = await check(mountId, targetName, { ...before?.spec, ...write.fields })
-      await ledger.transaction((db) =>
-        putRole(db, {
+    write: (mountId, name, write) =>
+      ledger.transaction(async (db) => {
+        refuseUnenforced(write.fields)
+        await lockNamed(db, `role ${mountId} ${name}`)
+        const before = await findRole(db, mountId, name)
+        const targetName = write.dbName ?? before?.targetName ?? ''
+        if (targetName === '') throw new BrokerError('invalid_request', 'database name is required')
+        const { spec, warnings } = await check(db, mountId, targetName, { ...before?.spec, ...write.fields })
+        await putRole(db, {
           id: newId(),
           mountId,
           name,
@@ -57,14 +59,22 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
           spec,
           defaultTtlSeconds: write.defaultTtlSeconds ?? before?.defaultTtlSeconds ?? 0,
           maxTtlSeconds: write.maxTtlSeconds ?? before?.maxTtlSeconds ?? 0,
-        }),
-      )
-      return warnings
-    },
+        })
+        return warnings
+      }),
     find: (mountId, name) => findRole(ledger, mountId, name),
     names: (mountId) => listRoleNames(ledger, mountId),
     async remove(mountId, name) {
       await removeRole(ledger, mountId, name)
     },
   }
+}
+
+/** Until conditions are enforced, a role that states one must not pass for one that has it. */
+function refuseUnenforced({ condition }: Spec): void {
+  if (condition === undefined || condition === '') return
+  throw new BrokerError(
+    'invalid_request',
+    'condition: this version cannot enforce it, so it does not keep it',
+  )
 }

@@ -139,6 +139,11 @@ export function manyLocking<Row extends QueryResultRow>(
   return 'transaction' in db ? retryConflicts(() => many<Row>(db, sql, values)) : many<Row>(db, sql, values)
 }
 
+/** Until the end of the transaction: whoever asks for the same name waits. */
+export async function lockNamed(db: Db, name: string): Promise<void> {
+  await db.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [name])
+}
+
 const DEADLOCK = '40P01'
 const SERIALIZATION_FAILURE = '40001'
 const ATTEMPTS = 5

@@ -31,12 +31,8 @@ export async function listRoleNames(db: Db, mountId: string): Promise<string[]> 
   return rows.map(({ name }) => name)
 }
 
-/** Writes a new version of a role; the old one stays for the leases that pin it. Run it in a transaction. */
+/** Writes a new version of a role; the old one stays for the leases that pin it. Run it in a transaction that has locked the name. */
 export async function putRole(db: Db, role: Omit<Role, 'version'>): Promise<void> {
-  // Two writers of one role take turns; both versions stay, the later one counts.
-  await db.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [
-    `role ${role.mountId} ${role.name}`,
-  ])
   await removeRole(db, role.mountId, role.name)
   await db.query(
     `insert into leasehold.role

@@ -25,8 +25,10 @@ export async function probeTarget(connections: Connections, target: Target): Pro
     const rights = await readRights(session)
     const missing = missingRights(facts, rights)
     if (missing.length === 0) missing.push(...(await tryForReal(session, facts, target)))
+    const serverId = await readServerId(session, facts)
     return {
       serverVersion: rights.server_version,
+      ...(serverId === undefined ? {} : { serverId }),
       clockSkewMs,
       revocability: 'immediate',
       missing,
@@ -42,6 +44,17 @@ async function measureSkew(session: Session): Promise<number> {
   )
   const afterMs = Date.now()
   return Math.round(rows[0].now_ms - (beforeMs + afterMs) / 2)
+}
+
+/** Made by initdb and kept by every copy and standby, so it survives a failover and a change of address. */
+async function readServerId(session: Session, { database }: Facts): Promise<string | undefined> {
+  try {
+    const { rows } = await session.query('SELECT system_identifier::text AS id FROM pg_control_system()')
+    return `${rows[0].id}/${database}`
+  } catch (error) {
+    if (!isStatementFault(error)) throw error
+    return undefined
+  }
 }
 
 async function readRights(session: Session): Promise<Rights> {

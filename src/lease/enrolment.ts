@@ -17,8 +17,10 @@ import {
   type Target,
   touchTarget,
 } from '../ledger/targets.ts'
+import { batcher } from '../lib/batcher.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
+import { ok } from '../lib/result.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 
@@ -78,11 +80,21 @@ const asAdmin = (spec: Spec, { password, tls_private_key: key }: StoredCredentia
 
 type StoredCredential = { password: string; tls_private_key?: string }
 
+/** Each write holds a connection to the ledger while it tries the target, and needs a second one for the secret. */
+const WRITES_AT_A_TIME = 3
+
 export function createEnrolment(parts: EnrolmentParts): Enrolment {
   const { ledger } = parts
+  const writeInTurn = batcher<{ mountId: string; name: string; write: TargetWrite }, string[]>(
+    (asks) =>
+      Promise.all(
+        asks.map(async ({ mountId, name, write }) => ok(await writeTarget(parts, mountId, name, write))),
+      ),
+    { max: 1, inFlight: WRITES_AT_A_TIME },
+  )
 
   return {
-    write: (mountId, name, write) => writeTarget(parts, mountId, name, write),
+    write: (mountId, name, write) => writeInTurn({ mountId, name, write }),
     find: (mountId, name) => findTarget(ledger, mountId, name),
     list: (mountId) => listTargets(ledger, mountId),
     async remove(mountId, name, force) {

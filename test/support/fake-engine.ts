@@ -4,6 +4,7 @@ import {
   type Engine,
   EngineError,
   type EngineType,
+  type Evidence,
   type Spec,
 } from '../../src/engine/engine.ts'
 import { failed, ok, type Result } from '../../src/lib/result.ts'
@@ -22,6 +23,8 @@ export type FakeTarget = {
   type: EngineType
   accounts: Map<string, FakeAccount>
   calls: { method: string; names: string[] }[]
+  /** The specs it was opened with, in order. */
+  opened: Spec[]
   /** While set, every call fails as if the server were gone. */
   down: boolean
   /** Fails the item with this account name at this method or step, as often as it is asked, until removed. */
@@ -36,6 +39,7 @@ export function fakeTarget(): FakeTarget {
   const target: FakeTarget = {
     accounts: new Map(),
     calls: [],
+    opened: [],
     down: false,
     faults: new Map(),
     gate: async () => {},
@@ -45,7 +49,10 @@ export function fakeTarget(): FakeTarget {
       checkTarget: (fields) => ({ spec: fields, warnings: [] }),
       checkRole: (fields) => ({ spec: fields, warnings: [] }),
       accountName: ({ roleName, leaseId }) => `v_${roleName}_${leaseId}`,
-      open: (_spec: Spec) => fakeEngine(target),
+      open: (spec: Spec) => {
+        target.opened.push(spec)
+        return fakeEngine(target)
+      },
     },
   }
   return target
@@ -84,10 +91,11 @@ function fakeEngine(target: FakeTarget): Engine {
       const pending = endings.map(({ createWithinMs }) => step === 'verify' && createWithinMs > 0)
       const results = await call(step, endings, ({ account }) => {
         const made = target.accounts.get(account.name)
+        const evidence = evidenceOf(step, made)
         if (step === 'disable' && made) made.login = false
         if (step === 'disconnect' && made) made.sessions = 0
         if (step === 'remove') target.accounts.delete(account.name)
-        return { absent: !made }
+        return evidence
       })
       return results.map((result, i) => (pending[i] ? failed(new EngineError('pending', 'not yet')) : result))
     },
@@ -105,3 +113,9 @@ function fakeEngine(target: FakeTarget): Engine {
     close: async () => {},
   }
 }
+
+const evidenceOf = (step: EndStep, made: FakeAccount | undefined): Evidence => ({
+  account: made ? 'present' : 'absent',
+  ...(step === 'disable' && made && { was_disabled_before: !made.login }),
+  ...(step === 'disconnect' && { sessions_ended: made?.sessions ?? 0 }),
+})

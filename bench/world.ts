@@ -47,7 +47,7 @@ const ADMIN = 'bench_admin'
 const GROUP = 'bench_group'
 
 /** What may be asked for. Both settings of the key derivation, and leases that soon end by themselves. */
-export const ROLES = {
+const ROLES = {
   'issue-4096': { scram_iterations: 4_096, default_ttl: '10m', max_ttl: '1h' },
   'issue-1': { scram_iterations: 1, default_ttl: '10m', max_ttl: '1h' },
   brief: { scram_iterations: 1, default_ttl: '5s', max_ttl: '5s' },

@@ -38,9 +38,18 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
     }
     const endWholly = async (account: Account, role: Spec = target.role) => {
       const evidence: Record<string, unknown> = {}
-      for (const name of END_STEPS) Object.assign(evidence, await step(name, account, role))
-      return evidence
+      // As a receipt puts it together.
+      const residual: string[] = []
+      for (const name of END_STEPS) {
+        const seen = await step(name, account, role)
+        residual.push(...((seen.residual as string[]) ?? []))
+        Object.assign(evidence, seen)
+      }
+      return { ...evidence, residual } as Record<string, unknown> & { residual: string[] }
     }
+    /** Before 16 a member of a group can become it. */
+    const asGroup = () =>
+      major >= 16 ? [] : [`whatever it made by SET ROLE as ${target.readers} remains and works on`]
     const exists = async (name: string) =>
       (await target.sql(`SELECT FROM pg_roles WHERE rolname = '${name}'`)).length > 0
 
@@ -120,7 +129,11 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
       const taken = kind === 'superuser' || major < 16
       expect(left).toHaveLength(taken ? 0 : 1)
       if (taken) expect(evidence.memberships_revoked).toContain('extra')
-      else expect(evidence.not_taken).toContain('extra')
+      else
+        expect(evidence).toMatchObject({
+          not_taken: expect.stringContaining('extra'),
+          residual: [expect.stringContaining('extra')],
+        })
       await endWholly(account)
       await target.sql('DROP ROLE giver, extra')
     })
@@ -174,6 +187,11 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
         await guest.end()
       }
       const evidence = await endWholly(account)
+      const owned = (name: string) =>
+        `objects now owned by "leasehold_owner_${target.admin.username}" in database "${name}"`
+      expect(evidence.residual.sort()).toEqual(
+        [...asGroup(), owned(target.database), owned(other.name)].sort(),
+      )
       expect([...(evidence.settled_databases as string[])].sort()).toEqual(
         [target.database, other.name].sort(),
       )
@@ -226,7 +244,7 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
       const { account, secret } = await lease(engine, target, role)
       const guest = await target.logIn(secret)
       await guest.query('SELECT * FROM shop.orders')
-      await endWholly(account, role)
+      expect(await endWholly(account, role)).toMatchObject({ residual: [] })
       expect(await exists(account.name)).toBe(false)
       const [acl] = await target.sql(`SELECT relacl::text FROM pg_class WHERE oid = 'shop.orders'::regclass`)
       expect(acl?.relacl).not.toContain(account.name)
@@ -246,6 +264,10 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
       const { account } = await lease(engine, target, role)
       const evidence = await endWholly(account, role)
       expect(evidence.revocation_statements).toMatch(/^failed: division by zero/)
+      expect(evidence.residual).toEqual([
+        ...asGroup(),
+        expect.stringMatching(/^what revocation_statements were to undo: they failed: division by zero/),
+      ])
       expect(await exists(account.name)).toBe(false)
     })
 
@@ -299,6 +321,81 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
       await engine.extend([{ account, role: target.role, lifetimeMs: 3_600_000 }])
       await expect(target.logIn(secret)).rejects.toThrow('is not permitted to log in')
       await endWholly(account)
+    })
+
+    const leaseMany = async (count: number) => {
+      const leases: Awaited<ReturnType<typeof lease>>[] = []
+      while (leases.length < count)
+        leases.push(...(await Promise.all(Array.from({ length: 32 }, () => lease(engine, target)))))
+      return leases
+    }
+    const OWN_ROW = `BEGIN; ALTER ROLE CURRENT_USER PASSWORD 'my own'`
+
+    test('an account that holds its own row in an open transaction is disabled all the same', async () => {
+      const { account, secret } = await lease(engine, target)
+      const guests = await Promise.all([target.logIn(secret), target.logIn(secret)])
+      await guests[0]?.query(OWN_ROW)
+      // Waits for the first one's lock, and would have it next.
+      const second = guests[1]?.query(OWN_ROW)
+      second?.catch(() => {})
+      expect(await step('disable', account)).toMatchObject({
+        account: 'login disabled',
+        sessions_ended_first: 2,
+      })
+      await expect(target.logIn(secret)).rejects.toThrow('is not permitted to log in')
+      for (const guest of guests) await expect(guest.query('SELECT 1')).rejects.toThrow()
+      expect(await endWholly(account)).toMatchObject({ role_absent: true, residual: asGroup() })
+    })
+
+    test('an account that holds its own row in a prepared transaction is disabled all the same', async () => {
+      const { account, secret } = await lease(engine, target)
+      const guest = await target.logIn(secret)
+      await guest.query(`${OWN_ROW}; PREPARE TRANSACTION 'own row ${kind}'`)
+      await guest.end()
+      expect(await step('disable', account)).toMatchObject({ prepared_transactions_rolled_back: 1 })
+      await expect(target.logIn(secret)).rejects.toThrow('is not permitted to log in')
+      await endWholly(account)
+    })
+
+    test('of 256 that end together, those that hold their own rows keep neither themselves nor the others', {
+      timeout: 60_000,
+    }, async () => {
+      const leases = await leaseMany(256)
+      for (const i of [0, 77, 255]) {
+        const guest = await target.logIn(leases[i]?.secret ?? {})
+        await guest.query(OWN_ROW)
+      }
+      const quiet = await target.logIn(leases[5]?.secret ?? {})
+      const endings = leases.map(({ account }) => endingOf(account, target.role))
+      const disabled = await engine.end('disable', endings)
+      expect(disabled.filter(({ ok }) => !ok)).toEqual([])
+      // Only those that were in the way lose their sessions so early.
+      await quiet.query('SELECT 1')
+      const [open] = await target.sql(
+        `SELECT count(*)::int FROM pg_roles WHERE rolcanlogin AND oid IN (${leases.map(({ account }) => account.targetRef)})`,
+      )
+      expect(open).toEqual({ count: 0 })
+      for (const name of ['disconnect', 'remove', 'verify'] as const) {
+        expect((await engine.end(name, endings)).filter(({ ok }) => !ok)).toEqual([])
+      }
+    })
+
+    test('an account that another user holds by an open GRANT does not keep the others from being removed', {
+      timeout: 60_000,
+    }, async () => {
+      const leases = await leaseMany(64)
+      const neighbour = await lease(engine, target)
+      const guest = await target.logIn(neighbour.secret)
+      const [victim] = leases
+      await guest.query(
+        `CREATE TABLE shop.bait (id int); BEGIN; GRANT SELECT ON shop.bait TO "${victim?.account.name}"`,
+      )
+      const endings = leases.map(({ account }) => endingOf(account, target.role))
+      for (const name of ['disable', 'disconnect'] as const) await engine.end(name, endings)
+      const removed = await engine.end('remove', endings)
+      expect(removed.map(({ ok }) => ok)).toEqual(leases.map((_, i) => i !== 0))
+      await endWholly(neighbour.account)
+      await endWholly(victim?.account as Account)
     })
 
     test('without pg_signal_backend a nameless session is reported with the grant that is missing', async () => {

@@ -1,6 +1,9 @@
+import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Account, END_STEPS, type Engine, type Spec } from '../../src/engine/engine.ts'
+import { runOwnSql } from '../../src/engine/postgres/own-sql.ts'
 import { postgres } from '../../src/engine/postgres/postgres.ts'
+import { tokenize } from '../../src/engine/postgres/sql-lexer.ts'
 import { newId } from '../../src/lib/ids.ts'
 import type { Sensitive } from '../../src/lib/sensitive.ts'
 import { MAJORS, startTestPostgres, type TestPostgres } from '../support/postgres.ts'
@@ -135,6 +138,27 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
       const { account } = await lease(engine, target)
       await endWholly(account)
       await target.sql('DROP ROLE other')
+    })
+
+    test('the server itself refuses several statements that pass for one', async () => {
+      const client = new pg.Client({ connectionString: server.url(target.database) })
+      await client.connect()
+      const facts = { version: major * 10_000, isSuperuser: true, admin: server.superuser, database: '' }
+      // As a lexer would cut it that took the two words for the start of a function's body.
+      const statement = tokenize(
+        'SELECT begin atomic FROM (SELECT 1 AS begin) t; COMMIT; DROP TABLE shop.orders',
+      )
+      await client.query('BEGIN')
+      await expect(runOwnSql(client, facts, [statement], { name: 'v' })).rejects.toThrow('multiple commands')
+      await client.query('ROLLBACK')
+      await runOwnSql(client, facts, [tokenize('SELECT begin atomic FROM (SELECT 1 AS begin) t')], {
+        name: 'v',
+      })
+      await client.end()
+      expect(await target.sql('SELECT id FROM shop.orders')).toEqual([{ id: 1 }])
+      expect(() => ownSql('SELECT begin atomic FROM (SELECT 1 AS begin) t; COMMIT; SELECT 1')).toThrow(
+        'COMMIT',
+      )
     })
 
     test('a group that is missing, too strong, or not ours to give is named', async () => {

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type Account, END_STEPS, type EndStep, type Engine } from '../../src/engine/engine.ts'
+import { lockKey } from '../../src/engine/postgres/sql.ts'
 import { MAJORS, startTestPostgres, type TestPostgres } from '../support/postgres.ts'
 import {
   endingOf,
+  lease,
   newAccount,
   openPostgresTarget,
   type PostgresTarget,
@@ -95,5 +97,18 @@ describe.each(MAJORS)('a late create on PostgreSQL %s', (major) => {
     hold.release()
     expect((await created)[0]).toMatchObject({ ok: false, error: { kind: 'late' } })
     expect(await exists()).toBe(false)
+  })
+
+  test('is not taken for under way when somebody else holds its lock', async () => {
+    const neighbour = await lease(direct, target)
+    const guest = await target.logIn(neighbour.secret)
+    await guest.query(`SELECT pg_advisory_lock(${lockKey(account.name)})`)
+    for (const step of END_STEPS) expect(await end(step)).toMatchObject({ ok: true })
+    // Nor may a stranger hide the account that is there.
+    await guest.query(`SELECT pg_advisory_lock(${lockKey(neighbour.account.name)})`)
+    const endings = [endingOf(neighbour.account, target.role)]
+    expect((await direct.end('verify', endings))[0]).toMatchObject({ ok: false, error: { kind: 'blocked' } })
+    await guest.end()
+    for (const step of END_STEPS) expect((await direct.end(step, endings))[0]).toMatchObject({ ok: true })
   })
 })

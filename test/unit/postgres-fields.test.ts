@@ -41,6 +41,10 @@ describe('where a connection_url leads', () => {
     'postgres://db:99999/app',
     'postgres://db/app?sslrootcert=/etc/passwd',
     'host=db passfile=/root/.pgpass',
+    'host=db sslpassword=secret',
+    'postgres://db/app?sslpassword=secret',
+    'postgres://db/app?Password=secret',
+    'postgres://db/app?password=half&secret=half',
     '',
     'just words',
   ])('refused, without being quoted: %s', (url) => {
@@ -52,6 +56,8 @@ describe('where a connection_url leads', () => {
       'postgres://u:secret@db:port/x',
       'postgres://u:secret@a,b/x',
       'host=db password=secret ?',
+      'postgres://db/app?sslpassword=secret',
+      'postgres://u@db/app?password=half&secret=half',
     ]) {
       expect(() => checkTarget({ connection_url: url })).not.toThrow(/secret/)
       expect(() => checkTarget({ connection_url: url })).toThrow()
@@ -64,6 +70,7 @@ describe('a password in the connection_url', () => {
     ['postgres://u:p%40ss@db:5432/app?sslmode=require', 'p@ss'],
     ['postgres://{{username}}:secret@db/app', 'secret'],
     ['postgres://u@db/app?password=secret', 'secret'],
+    ['postgres://u@db/app?password={{password}}&password=secret', 'secret'],
     ['host=db user=u password=secret', 'secret'],
     [String.raw`host=db user=u password='se\'cr et'`, `se'cr et`],
   ])('is lifted out and not stored: %s', (url, password) => {

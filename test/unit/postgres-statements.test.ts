@@ -43,6 +43,19 @@ describe('splitting', () => {
       'create function f() returns int begin atomic select 1; select case when true then 1 end; end; b',
       ['create function f() returns int begin atomic select 1; select case when true then 1 end; end', 'b'],
     ],
+    [
+      'create or replace procedure p() begin atomic select 1; end; b',
+      ['create or replace procedure p() begin atomic select 1; end', 'b'],
+    ],
+    [
+      'SELECT begin atomic FROM (SELECT 1 AS begin) t; COMMIT; b',
+      ['SELECT begin atomic FROM (SELECT 1 AS begin) t', 'COMMIT', 'b'],
+    ],
+    [
+      'create function f(a int default (select begin atomic from t)) returns int; b',
+      ['create function f(a int default (select begin atomic from t)) returns int', 'b'],
+    ],
+    ['create view function as select begin atomic; b', ['create view function as select begin atomic', 'b']],
   ])('%s', (sql, statements) => {
     expect(split(sql)).toEqual(statements)
   })

@@ -33,7 +33,7 @@ export function liftPassword(url: string): { url: string; password: string | und
 function liftFromUrl(text: string): { url: string; password: string | undefined } {
   const parts = splitUrl(text)
   const query = new URLSearchParams(parts.query)
-  const passwords = [decode(parts.password ?? ''), query.get('password') ?? '']
+  const passwords = [decode(parts.password ?? ''), ...query.getAll('password')]
   const password = passwords.find((found) => found !== '' && !IS_SLOT.test(found))
   if (password === undefined) return { url: text, password: undefined }
   query.delete('password')
@@ -73,6 +73,26 @@ export function parsePlace(text: string): Place {
 
 const UNDERSTOOD = new Set(['host', 'port', 'user', 'password', 'dbname', 'sslmode'])
 const FILES = ['sslcert', 'sslkey', 'sslrootcert', 'sslcrl', 'service', 'servicefile', 'passfile']
+
+/** Of libpq and pgx: without effect here, and nothing in them is a secret. */
+const HARMLESS = new Set(
+  `application_name fallback_application_name client_encoding connect_timeout keepalives keepalives_idle
+   keepalives_interval keepalives_count tcp_user_timeout target_session_attrs load_balance_hosts channel_binding
+   gssencmode krbsrvname sslcompression sslsni sslnegotiation ssl_min_protocol_version ssl_max_protocol_version
+   timezone datestyle default_query_exec_mode statement_cache_capacity`.split(/\s+/),
+)
+
+/**
+ * Whatever we do not know may hold a secret (`sslpassword` does), and would be stored and shown. Not asked of what is
+ * stored already, since its leases must still end. An unknown name is not quoted: it may be half a password.
+ */
+export function refuseUnknown({ ignored }: Place): void {
+  const unknown = ignored.filter((name) => !HARMLESS.has(name))
+  if (unknown.includes('sslpassword')) {
+    throw invalid('must not hold sslpassword: send tls_private_key without a pass phrase instead')
+  }
+  if (unknown.length > 0) throw invalid('holds a parameter that is not known; leave out all but sslmode')
+}
 
 function placeFrom(parameters: ReadonlyMap<string, string>): Place {
   const value = (key: string): string | undefined => parameters.get(key) || undefined

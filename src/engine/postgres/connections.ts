@@ -34,7 +34,7 @@ const CONNECT_TIMEOUT_MS = 10_000
 const STATEMENT_TIMEOUT_MS = 30_000
 /** Above the server's own limit, for servers that no longer answer at all. */
 const ANSWER_TIMEOUT_MS = 40_000
-const LOCK_TIMEOUT_MS = 2_000
+export const LOCK_TIMEOUT_MS = 2_000
 const IDLE_IN_TRANSACTION_MS = 10_000
 const IDLE_MS = 30_000
 const KEEPALIVE_AFTER_MS = 10_000

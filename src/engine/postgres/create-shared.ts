@@ -1,5 +1,5 @@
 import type { Created, EngineError } from '../engine.ts'
-import type { Facts, Session } from './connections.ts'
+import { type Facts, LOCK_TIMEOUT_MS, type Session } from './connections.ts'
 import { runIsolated } from './isolate.ts'
 import { beginCreate, createdAs, grantTexts, type Order, problemWith, validUntil } from './order.ts'
 import { identifier, literal, markComment, nameArray } from './sql.ts'
@@ -30,7 +30,8 @@ export async function createShared(
     (batch) =>
       [...batch.map((order) => createText(order, target, nowMs)), ...grantTexts(batch, facts)].join('; '),
     failures,
-    `${oidsQuery(good)}; COMMIT`,
+    // Another batch may hold a group for as long as it takes to make its accounts.
+    { finish: `${oidsQuery(good)}; COMMIT`, searchLockMs: LOCK_TIMEOUT_MS },
   )
   // The query also finds an account that was there before: only what did not fail is of our making.
   const made = good.filter((order) => !failures.has(order))

@@ -1,12 +1,11 @@
 import type { Ending, EngineError, Evidence } from '../engine.ts'
 import type { Connections, Facts } from './connections.ts'
 import { many, runIsolated } from './isolate.ts'
-import { type Found, type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
+import { type Cut, type Item, lockOut, writersQuery } from './lock-out.ts'
+import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
 import { identifier, identifiers } from './sql.ts'
 
 type Membership = { member: string; group: string; grantor: string | null }
-/** One account on the target, with the ending it belongs to. */
-type Item = { ending: Ending; found: Found }
 
 /**
  * NOLOGIN first, in a transaction of its own, since it is what counts: a leased user can set itself a new password,
@@ -18,7 +17,10 @@ export async function disable(
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
   return connections.use('ending', async (session, facts) => {
-    const results = await many(session, `BEGIN; ${foundQuery(endings)}; ${membershipsQuery(endings)}`)
+    const results = await many(
+      session,
+      `BEGIN; ${foundQuery(endings)}; ${membershipsQuery(endings)}; ${writersQuery(endings)}`,
+    )
     const found = matchFound(endings, (results[1]?.rows ?? []) as FoundRow[])
     const memberships = groupByMember((results[2]?.rows ?? []) as Membership[])
     const items = endings.flatMap((ending) =>
@@ -28,14 +30,16 @@ export async function disable(
     const untaken = new Map<Item, EngineError>()
 
     const open = items.filter((item) => item.found.canLogin)
-    const lock = (batch: readonly Item[]): string =>
-      batch.map((item) => `ALTER ROLE ${identifier(item.found.name)} NOLOGIN`).join('; ')
-    await runIsolated(session, open, lock, failures, 'COMMIT; BEGIN')
+    const writers = new Set((results[3]?.rows ?? []).map((row) => row.oid as string))
+    const cut = await lockOut({ connections, session, facts }, open, writers, failures)
 
     const rich = items.filter((item) => item.found.toStrip.length > 0 || memberships.has(item.found.oid))
     await runIsolated(session, rich, (batch) => stripText(batch, memberships, facts), untaken)
     return new Map(
-      endings.map((ending) => [ending, outcome(ending, items, memberships, { failures, untaken })]),
+      endings.map((ending) => [
+        ending,
+        outcome(ending, items, memberships, { failures, untaken, cut, version: facts.version }),
+      ]),
     )
   })
 }
@@ -75,23 +79,48 @@ function stripText(
   return texts.join('; ')
 }
 
+const endedFirst = (ending: Ending, { pids, prepared }: Cut): Evidence => ({
+  ...(pids.has(ending) ? { sessions_ended_first: pids.get(ending)?.size ?? 0 } : {}),
+  ...(prepared.has(ending) ? { prepared_transactions_rolled_back: prepared.get(ending) ?? 0 } : {}),
+})
+
+type Seen = { failures: Map<Item, EngineError>; untaken: Map<Item, EngineError>; cut: Cut; version: number }
+
 function outcome(
   ending: Ending,
   items: readonly Item[],
   memberships: Map<string, Membership[]>,
-  { failures, untaken }: Record<'failures' | 'untaken', Map<Item, EngineError>>,
+  { failures, untaken, cut, version }: Seen,
 ): Evidence | EngineError {
   const mine = items.filter((item) => item.ending === ending)
   const first = (problems: Map<Item, EngineError>) =>
     mine.map((item) => problems.get(item)).find((problem) => problem !== undefined)
   const failure = first(failures)
   if (failure) return failure
-  if (mine.length === 0) return { account: 'absent' }
   const groups = mine.flatMap(({ found }) => (memberships.get(found.oid) ?? []).map(({ group }) => group))
   const kept = first(untaken)
+  const residual = [
+    ...(kept ? [`some of what it was given could not be taken before it was dropped: ${kept.message}`] : []),
+    ...madeAsGroup(ending, groups, version),
+  ]
+  const left = residual.length > 0 ? { residual } : {}
+  if (mine.length === 0) return { account: 'absent', ...left }
   return {
     account: 'login disabled',
     was_disabled_before: mine.every(({ found }) => !found.canLogin),
+    ...endedFirst(ending, cut),
     ...(kept ? { not_taken: kept.message } : { memberships_revoked: [...new Set(groups)] }),
+    ...left,
   }
+}
+
+/**
+ * What an account makes as its group belongs to the group, and no catalog says who made it. From 16 on our grants keep
+ * it from becoming the group. Also by what the role says, since an earlier try may have taken the memberships.
+ */
+function madeAsGroup({ account, role }: Ending, groups: readonly string[], version: number): string[] {
+  if (version >= 160_000 || (account.targetRef === null && groups.length === 0)) return []
+  const names = new Set([...groups, ...((role.member_of as string[] | undefined) ?? [])])
+  if (names.size === 0) return []
+  return [`whatever it made by SET ROLE as ${[...names].join(', ')} remains and works on`]
 }

@@ -5,7 +5,7 @@ import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
 import { becomeMember } from './membership.ts'
 import { preparedQuery, rollBackPrepared } from './prepared.ts'
 
-type SessionRow = { pid: number; usesysid: string; usename: string | null; allowed: boolean }
+export type SessionRow = { pid: number; usesysid: string; usename: string | null; allowed: boolean }
 
 /** A session ends at its next check for interrupts; what has not by then is named, and tried again later. */
 const PATIENCE_MS = 5_000
@@ -52,11 +52,7 @@ async function endSessions(session: Session, facts: Facts, endings: readonly End
   const belongsTo = owners(endings)
   const untilMs = performance.now() + PATIENCE_MS
   for (let pause = FIRST_POLL_MS; ; pause = Math.min(LONGEST_POLL_MS, pause * 2)) {
-    let rows = await cutSessions(session, facts, endings)
-    if (rows.some(({ allowed }) => !allowed)) {
-      await joinThose(session, facts, endings, rows)
-      rows = await cutSessions(session, facts, endings)
-    }
+    const rows = await cutOnce(session, facts, endings)
     for (const row of rows) {
       const ending = belongsTo(row)
       if (ending) pids.set(ending, (pids.get(ending) ?? new Set()).add(row.pid))
@@ -67,6 +63,21 @@ async function endSessions(session: Session, facts: Facts, endings: readonly End
     }
     await wait(pause)
   }
+}
+
+/**
+ * Tells every session of the accounts to end, and answers those there were. Outside of any transaction, which would
+ * show the same sessions to its end.
+ */
+export async function cutOnce(
+  session: Session,
+  facts: Facts,
+  endings: readonly Ending[],
+): Promise<SessionRow[]> {
+  const rows = await cutSessions(session, facts, endings)
+  if (rows.every(({ allowed }) => allowed)) return rows
+  await joinThose(session, facts, endings, rows)
+  return cutSessions(session, facts, endings)
 }
 
 const SIGNALS = `pg_has_role('pg_signal_backend', 'USAGE') OR pg_has_role(usesysid, 'USAGE')`
@@ -101,7 +112,7 @@ async function joinThose(
   )
 }
 
-function owners(
+export function owners(
   endings: readonly Ending[],
 ): (row: { usesysid: string; usename: string | null }) => Ending | undefined {
   const byName = new Map(endings.map((ending) => [ending.account.name, ending]))

@@ -16,7 +16,7 @@ export type Leaver = {
 }
 
 /** Objects an account owns, or rights it was given, by the database they are in; null for what all databases share. */
-type Holding = { oid: string; database: string | null }
+type Holding = { oid: string; database: string | null; owns: boolean }
 
 /**
  * Gives what the accounts own to their owner role and takes back what they were granted, in every database that
@@ -52,16 +52,29 @@ export async function handOver(
         !failures.has(leaver) &&
         holdings.some((holding) => holding.oid === leaver.found.oid && holding.database === database),
     )
-    if (there.length > 0) await settleDatabase(connections, database, there, failures)
+    if (there.length === 0) continue
+    await settleDatabase(connections, database, there, failures)
+    for (const leaver of there) {
+      const owned = holdings.some(
+        ({ oid, owns, ...holding }) => owns && oid === leaver.found.oid && holding.database === database,
+      )
+      if (owned && !failures.has(leaver)) noteHandedOver(leaver, database)
+    }
   }
+}
+
+function noteHandedOver({ notes, owner }: Leaver, database: string | null): void {
+  const words = `objects now owned by "${owner.name}" in database "${database}"`
+  notes.residual = [...((notes.residual as string[]) ?? []), words]
 }
 
 async function findHoldings(session: Session, leavers: readonly Leaver[]): Promise<Holding[]> {
   const { rows } = await session.query(
-    `SELECT DISTINCT s.refobjid::text AS oid, coalesce(d.datname, current_database()) AS database
+    `SELECT s.refobjid::text AS oid, coalesce(d.datname, current_database()) AS database,
+            bool_or(s.deptype = 'o') AS owns
      FROM pg_shdepend s LEFT JOIN pg_database d ON d.oid = s.dbid
      WHERE s.refclassid = 'pg_authid'::regclass AND (s.dbid = 0 OR d.oid IS NOT NULL)
-       AND s.refobjid = ANY (${oidArray(leavers.map(({ found }) => found.oid))})`,
+       AND s.refobjid = ANY (${oidArray(leavers.map(({ found }) => found.oid))}) GROUP BY 1, 2`,
   )
   return rows as Holding[]
 }
@@ -147,7 +160,7 @@ async function reassign(
   const returned = lent.map(
     (schema) => `REVOKE CREATE ON SCHEMA ${identifier(schema)} FROM ${identifier(owner)}`,
   )
-  await runIsolated(session, leavers, text, failures, [...returned, 'COMMIT'].join('; '))
+  await runIsolated(session, leavers, text, failures, { finish: [...returned, 'COMMIT'].join('; ') })
 }
 
 /**

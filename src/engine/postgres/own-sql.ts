@@ -1,7 +1,11 @@
+import type pg from 'pg'
 import { EngineError } from '../engine.ts'
 import { type Facts, SAFE_SEARCH_PATH, type Session } from './connections.ts'
 import { many } from './isolate.ts'
 import { render, type SlotValues, type Statement } from './statements.ts'
+
+/** By the extended protocol, where the server itself refuses a text of several statements, should our lexer be wrong. */
+const alone = (text: string): pg.QueryConfig & { queryMode: 'extended' } => ({ text, queryMode: 'extended' })
 
 /** Runs statements we did not write, under the search path they were written for, and checks who we are after. */
 export async function runOwnSql(
@@ -11,7 +15,7 @@ export async function runOwnSql(
   values: SlotValues,
 ): Promise<void> {
   await session.query('SET LOCAL search_path TO DEFAULT')
-  for (const statement of statements) await session.query(render(statement, values))
+  for (const statement of statements) await session.query(alone(render(statement, values)))
   const results = await many(
     session,
     `SET LOCAL search_path = ${SAFE_SEARCH_PATH}; SELECT current_user AS effective, session_user AS login`,

@@ -106,6 +106,11 @@ function warningsFor({ version, isSuperuser, admin }: Facts, rights: Rights, ske
       `the target's clock is ${Math.round(skewMs / 100) / 10} s from ours; expiries it enforces itself follow its own clock`,
     )
   }
+  if (version < 160_000) {
+    warnings.push(
+      'before PostgreSQL 16 a leased user can become its group with SET ROLE, and what it makes as the group outlives its lease, SECURITY DEFINER functions among it: give groups no CREATE on any schema or database',
+    )
+  }
   if (isSuperuser) return warnings
   if (!rights.signals) {
     warnings.push(

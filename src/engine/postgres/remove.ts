@@ -46,10 +46,15 @@ export async function remove(
 }
 
 function evidence(mine: readonly Leaver[], wasThere: boolean, own: string | undefined): Evidence {
+  const residual = [
+    ...(own?.startsWith(FAILED) ? [`what revocation_statements were to undo: they ${own}`] : []),
+    ...mine.flatMap(({ notes }) => (notes.residual as string[] | undefined) ?? []),
+  ]
   return {
     account: wasThere ? 'dropped' : 'absent',
     ...(own === undefined ? {} : { revocation_statements: own }),
     ...Object.assign({}, ...mine.map(({ notes }) => notes)),
+    ...(residual.length > 0 ? { residual } : {}),
   }
 }
 
@@ -69,6 +74,7 @@ function toLeaver(target: Target, ending: Ending, found: Found, admin: string): 
 }
 
 const NOTE_LIMIT = 300
+const FAILED = 'failed: '
 
 /** What became of a role's own revocation statements, undefined when it has none. */
 async function runRevocation(
@@ -91,7 +97,7 @@ async function runRevocation(
       return 'run'
     } catch (error) {
       await session.query('ROLLBACK')
-      return `failed: ${toEngineError(error).message}`.slice(0, NOTE_LIMIT)
+      return `${FAILED}${toEngineError(error).message}`.slice(0, NOTE_LIMIT)
     }
   })
 }

@@ -116,9 +116,18 @@ function depthAfter(token: Token, before: readonly Token[], depth: number): numb
   const word = token.text.toUpperCase()
   if (word === 'ATOMIC') {
     const last = before.findLast(({ kind }) => kind !== 'blank')
-    return last?.text.toUpperCase() === 'BEGIN' ? depth + 1 : depth
+    return last?.text.toUpperCase() === 'BEGIN' && makesRoutine(before) ? depth + 1 : depth
   }
   if (depth === 0) return 0
   if (word === 'CASE') return depth + 1
   return word === 'END' ? depth - 1 : depth
+}
+
+/** In front of a routine's body, outside of any brackets. Anywhere else the two words are names, and taking them for more would hide the end of a statement. */
+function makesRoutine(tokens: readonly Token[]): boolean {
+  const words = tokens.filter(({ kind }) => kind !== 'blank').slice(0, 4)
+  const start = words.map(({ text }) => text.toUpperCase()).join(' ')
+  const count = (mark: string): number =>
+    tokens.filter(({ kind, text }) => kind === 'mark' && text === mark).length
+  return count('(') === count(')') && /^CREATE (OR REPLACE )?(FUNCTION|PROCEDURE)( |$)/.test(start)
 }

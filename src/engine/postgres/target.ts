@@ -3,7 +3,13 @@ import { sensitive } from '../../lib/sensitive.ts'
 import type { Checked, Spec } from '../engine.ts'
 import { booleanField, given, listField, mapField, textField, wholeField } from '../fields.ts'
 import { compileNameTemplate } from '../username-template.ts'
-import { EMBEDDED_PASSWORD_WARNING, liftPassword, type Place, parsePlace } from './connection-url.ts'
+import {
+  EMBEDDED_PASSWORD_WARNING,
+  liftPassword,
+  type Place,
+  parsePlace,
+  refuseUnknown,
+} from './connection-url.ts'
 
 export const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 export type SslMode = (typeof SSL_MODES)[number]
@@ -70,6 +76,7 @@ export function checkTarget(fields: Spec): Checked {
     password_policy: textField(fields, 'password_policy'),
   })
   const target = readTarget(spec)
+  refuseUnknown(target.place)
   checkTls(target)
   checkOwner(target)
   refuseWeakPolicy(spec)

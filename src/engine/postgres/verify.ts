@@ -1,5 +1,6 @@
+import type pg from 'pg'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
-import type { Connections } from './connections.ts'
+import type { Connections, Session } from './connections.ts'
 import { many } from './isolate.ts'
 import { namesOf, theirOids } from './lookup.ts'
 import { preparedQuery } from './prepared.ts'
@@ -23,15 +24,13 @@ export async function verify(
   })
   if (due.length === 0) return answers
   const seen = await connections.use('ending', async (session) => {
-    const results = await many(
-      session,
-      `BEGIN; ${locksQuery(due)}; SELECT rolname AS name, oid::text FROM pg_roles WHERE oid IN ${theirOids(due)};
-       ${sessionsQuery(due)}; ${preparedQuery(due)}; COMMIT`,
-    )
-    const [, locks, roles, sessions, prepared] = results.map(({ rows }) => rows)
-    return { locks: locks ?? [], roles: roles ?? [], sessions: sessions ?? [], prepared: prepared ?? [] }
+    const [, locks, ...looks] = await many(session, `BEGIN; ${locksQuery(due)}; ${looksQuery(due)}; COMMIT`)
+    const held = (locks?.rows ?? []).filter(({ locked }) => !locked).map(({ name }) => name as string)
+    if (held.length === 0) return { underWay: new Set<string>(), ...lookedAt(looks) }
+    // Looked at again: whoever held a lock at first may have made an account before a stranger took the lock.
+    const underWay = await createsUnderWay(session, held)
+    return { underWay, ...lookedAt(await many(session, looksQuery(due))) }
   })
-  const locked = new Set(seen.locks.filter((row) => row.locked).map((row) => row.name as string))
   const prepared = seen.prepared.map((row) => ({
     name: row.owner as string | null,
     oid: row.owner_oid as string,
@@ -40,15 +39,47 @@ export async function verify(
   const sessions = index(seen.sessions as Row[])
   const left = index(prepared)
   for (const ending of due) {
-    answers.set(ending, judge(ending, locked.has(ending.account.name), { roles, sessions, prepared: left }))
+    answers.set(
+      ending,
+      judge(ending, seen.underWay.has(ending.account.name), { roles, sessions, prepared: left }),
+    )
   }
   return answers
+}
+
+const looksQuery = (endings: readonly Ending[]): string => `
+  SELECT rolname AS name, oid::text FROM pg_roles WHERE oid IN ${theirOids(endings)};
+  ${sessionsQuery(endings)}; ${preparedQuery(endings)}`
+
+function lookedAt(results: readonly pg.QueryResult[]) {
+  const [roles = [], sessions = [], prepared = []] = results.map(({ rows }) => rows)
+  return { roles, sessions, prepared }
 }
 
 /** Tried, not waited for: one create that hangs must not hold up the proof of the others. */
 const locksQuery = (endings: readonly Ending[]): string => {
   const rows = namesOf(endings).map((name) => `(${literal(name)}, '${lockKey(name)}'::bigint)`)
   return `SELECT name, pg_try_advisory_xact_lock(key) AS locked FROM (VALUES ${rows.join(', ')}) AS t (name, key)`
+}
+
+/**
+ * For which of these names the lock is held by somebody who can make accounts. Any user of the target can compute the
+ * key and take the lock; one that cannot make accounts holds up no proof. A holder that went meanwhile counts as one.
+ */
+async function createsUnderWay(session: Session, names: readonly string[]): Promise<Set<string>> {
+  if (names.length === 0) return new Set()
+  const keys = names.map((name) => `(${literal(name)}, '${lockKey(name)}'::bigint)`)
+  const { rows } = await session.query(
+    `SELECT t.name FROM (VALUES ${keys.join(', ')}) AS t (name, key)
+     LEFT JOIN (SELECT (classid::bigint << 32) | objid::bigint AS key, pid FROM pg_locks
+                WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS l USING (key)
+     LEFT JOIN pg_stat_activity a ON a.pid = l.pid LEFT JOIN pg_roles r ON r.oid = a.usesysid
+     WHERE l.key IS NULL
+        -- Without a process it is a prepared transaction, and none of ours is ever prepared.
+        OR (l.pid IS NOT NULL AND (a.pid IS NULL OR r.rolcreaterole OR r.rolsuper OR r.rolname = current_user))`,
+  )
+  return new Set(rows.map(({ name }) => name as string))
 }
 
 const sessionsQuery = (endings: readonly Ending[]): string => `
@@ -67,11 +98,11 @@ const holds = ({ names, oids }: Index, { account }: Ending): boolean =>
 
 function judge(
   ending: Ending,
-  locked: boolean,
+  underWay: boolean,
   seen: { roles: Index; sessions: Index; prepared: Index },
 ): Evidence | EngineError {
   const { name, targetRef } = ending.account
-  if (!locked) return new EngineError('pending', 'a create of this account is under way')
+  if (underWay) return new EngineError('pending', 'a create of this account is under way')
   if (holds(seen.roles, ending))
     return new EngineError('blocked', `"${name}" (OID ${targetRef ?? 'unknown'}) is still there`)
   if (holds(seen.sessions, ending)) return new EngineError('blocked', `"${name}" still has a session`)

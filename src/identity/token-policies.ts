@@ -1,4 +1,5 @@
 import { BrokerError } from '../lib/errors.ts'
+import { matchesAny } from '../lib/glob.ts'
 import { BUILT_IN_POLICIES, tidyPolicies } from '../policy/policy-names.ts'
 import type { TokenRole } from './token-roles.ts'
 
@@ -75,24 +76,6 @@ function unasked(
 
 const isDisallowed = (role: TokenRole, name: string): boolean =>
   role.disallowedPolicies.includes(name) || matchesAny(role.disallowedPoliciesGlob, name)
-
-const matchesAny = (globs: readonly string[], name: string): boolean =>
-  globs.some((glob) => matches(glob, name))
-
-/** `*` stands for any text; split and walked, since a pattern from a caller must not become a slow expression. */
-function matches(glob: string, name: string): boolean {
-  const [first = '', ...rest] = glob.split('*')
-  const last = rest.pop()
-  if (last === undefined) return glob === name
-  if (!name.startsWith(first) || !name.endsWith(last)) return false
-  let at = first.length
-  for (const part of rest) {
-    const found = name.indexOf(part, at)
-    if (found < 0) return false
-    at = found + part.length
-  }
-  return at <= name.length - last.length
-}
 
 const quoted = (names: readonly string[]): string => `[${names.map((name) => `"${name}"`).join(' ')}]`
 

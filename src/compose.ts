@@ -23,6 +23,7 @@ import { createRenew, type Renew } from './lease/renew.ts'
 import { createRoles, type Roles } from './lease/roles.ts'
 import { createRecovery, createSweep, type Sweep } from './lease/sweep.ts'
 import { createTargets } from './lease/targets.ts'
+import { splitLeaseId } from './lease/wire-id.ts'
 import { type Ledger, openLedger } from './ledger/db.ts'
 import { installationId } from './ledger/installation.ts'
 import { isMigrated, migrate } from './ledger/migrate.ts'
@@ -221,7 +222,7 @@ export function routeTables(parts: {
       enrolment,
       roles,
       issue,
-      undelivered: (leaseId) => ender.abandon(leaseId.slice(leaseId.lastIndexOf('/') + 1), 'undelivered'),
+      undelivered: (leaseId) => ender.abandon(splitLeaseId(leaseId).id, 'undelivered'),
     }),
   }
 }

@@ -21,7 +21,7 @@ export type AppParts = {
   authenticate(token: string, source: string): Promise<Principal | undefined>
   /** Returns when policy lets this be; throws a `BrokerError` 'permission_denied' when not. */
   authorize(ask: Ask): Promise<void>
-  /** The live mount with the longest path that `path` lies in (see `longestMount`). Not asked about `sys/`. */
+  /** The live mount that `path` lies in. Not asked about `sys/`. */
   findMount(path: string): Promise<Mount | undefined>
   /** The table of a mount type; `system` is `sys/`. Empty for a type without one. */
   routesOf(mountType: string): readonly Route[]

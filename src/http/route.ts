@@ -109,13 +109,3 @@ export function matchRoute(
   }
   return undefined
 }
-
-/** The mount with the longest path that `path` lies in; `team-a/db` alone also means the mount `team-a/db/`. */
-export function longestMount<M extends { path: string }>(mounts: Iterable<M>, path: string): M | undefined {
-  const within = path.endsWith('/') ? path : `${path}/`
-  let longest: M | undefined
-  for (const mount of mounts) {
-    if (within.startsWith(mount.path) && mount.path.length > (longest?.path.length ?? 0)) longest = mount
-  }
-  return longest
-}

@@ -58,7 +58,6 @@ export type Claimed = {
   attempts: number
   fence: number
   steps: RecordedStep[]
-  accessEnded: boolean
 }
 
 /** The ledger's time as receipts print it: UTC to the millisecond, whatever the session's time zone. */
@@ -80,7 +79,7 @@ const CLAIM_RETURNING = `
   case when l.target_ref is null
     then greatest(0, extract(epoch from l.create_deadline - leasehold.ledger_now()) * 1000)::double precision
     else 0 end as "createWithinMs",
-  l.attempts, l.fence, l.steps, l.access_ended_at is not null as "accessEnded"`
+  l.attempts, l.fence, l.steps`
 
 const CLAIM_SET = `
   set state = 'revoking', claimed_by = $2, fence = l.fence + 1,

@@ -1,4 +1,3 @@
-import type { TokenRequest } from '../../src/identity/token-create.ts'
 import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
 import { createLeaseBook, type LeaseBook } from '../../src/lease/book.ts'
 import { createEnder, type Ender } from '../../src/lease/ender.ts'
@@ -18,6 +17,7 @@ import type { Principal } from '../../src/policy/principal.ts'
 import { builtinSecretStore } from '../../src/secrets/builtin/builtin-store.ts'
 import { type FakeTarget, fakeTarget } from './fake-engine.ts'
 import { openTestLedger, type TestLedger } from './ledger.ts'
+import { aRequest } from './tokens.ts'
 
 /** The lease layer on a real ledger and a target in memory; several processes of it can share both. */
 export type LeaseProcess = {
@@ -53,24 +53,6 @@ export type LeaseWorld = LeaseProcess & {
 
 const MASTER_KEY = sensitive(Buffer.alloc(32, 7).toString('base64'))
 const log = createLogger('silent', 'json')
-
-const CHILD: TokenRequest = {
-  path: 'auth/token/create',
-  orphan: false,
-  id: '',
-  policies: ['root'],
-  metadata: null,
-  noParent: false,
-  noDefaultPolicy: false,
-  renewable: true,
-  ttlSeconds: 0,
-  explicitMaxTtlSeconds: 0,
-  periodSeconds: 0,
-  type: '',
-  displayName: '',
-  numUses: 0,
-  entityAlias: '',
-}
 
 export async function openLeaseWorld(
   role: { ttl?: number; max?: number; fields?: object } = {},
@@ -113,7 +95,7 @@ export async function openLeaseWorld(
     take: (principal = root) =>
       first.issue({ principal, mount, path: 'database/creds/app', roleName: 'app' }),
     async childOfRoot(wanted = {}) {
-      const { token: child } = await first.tokens.create(root, { ...CHILD, ...wanted })
+      const { token: child } = await first.tokens.create(root, aRequest({ policies: ['root'], ...wanted }))
       return first.tokens.authenticate(child.reveal(), '127.0.0.1')
     },
     async close() {

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Api, type AppParts, createApi } from '../../src/http/app.ts'
 import type { Mount, Principal } from '../../src/http/ports.ts'
-import { longestMount, type Route } from '../../src/http/route.ts'
+import type { Route } from '../../src/http/route.ts'
 import { type Listening, listen, type Tls } from '../../src/http/server.ts'
 import { BrokerError } from '../../src/lib/errors.ts'
 import { createLogger, type Logger } from '../../src/lib/log.ts'
@@ -107,3 +107,13 @@ export async function exchange(socket: Duplex, ...pieces: (string | Uint8Array)[
 /** The bodies and status lines of answers that came one after the other. */
 export const statuses = (heard: string): number[] =>
   [...heard.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status))
+
+/** The mount with the longest path that `path` lies in; `team-a/db` alone also means the mount `team-a/db/`. */
+function longestMount<M extends { path: string }>(mounts: Iterable<M>, path: string): M | undefined {
+  const within = path.endsWith('/') ? path : `${path}/`
+  let longest: M | undefined
+  for (const mount of mounts) {
+    if (within.startsWith(mount.path) && mount.path.length > (longest?.path.length ?? 0)) longest = mount
+  }
+  return longest
+}

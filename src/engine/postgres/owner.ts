@@ -1,6 +1,7 @@
 import { EngineError } from '../engine.ts'
 import type { Facts, Session } from './connections.ts'
 import { isServerError, isStatementFault, toEngineError } from './errors.ts'
+import { joinText } from './membership.ts'
 import { identifier, literal } from './sql.ts'
 
 type OwnerRow = { reaches_admin: boolean; usable: boolean }
@@ -41,7 +42,7 @@ export async function useOwner(
         `the owner role "${owner}" has the rights of the admin account; name another`,
       )
     }
-    if (!row.usable) await joinOwner(session, facts, owner)
+    if (!row.usable) await session.query(joinText(facts, [owner]))
     return undefined
   } catch (error) {
     if (!isStatementFault(error)) throw error
@@ -72,9 +73,4 @@ async function makeOwner(session: Session, owner: string): Promise<void> {
     // Another worker may have been faster.
     if (!isServerError(error) || error.code !== DUPLICATE_OBJECT) throw error
   }
-}
-
-async function joinOwner(session: Session, { version, admin }: Facts, owner: string): Promise<void> {
-  const options = version >= 160_000 ? ' WITH INHERIT TRUE, SET TRUE' : ''
-  await session.query(`GRANT ${identifier(owner)} TO ${identifier(admin)}${options}`)
 }

@@ -2,6 +2,7 @@ import { type Ending, EngineError } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
 import { toEngineError } from './errors.ts'
 import { theirOids } from './lookup.ts'
+import { joinText } from './membership.ts'
 import { identifier, literal } from './sql.ts'
 
 type PreparedRow = { gid: string; database: string; owner_oid: string; owner: string | null }
@@ -37,15 +38,10 @@ export async function rollBackPrepared(
 }
 
 /** Only its owner and superusers may; the statement cannot run in a transaction. */
-async function rollBack(
-  session: Session,
-  { isSuperuser, version, admin }: Facts,
-  row: PreparedRow,
-): Promise<void> {
-  if (!isSuperuser) {
+async function rollBack(session: Session, facts: Facts, row: PreparedRow): Promise<void> {
+  if (!facts.isSuperuser) {
     if (row.owner === null) throw new EngineError('denied', `only a superuser can roll back "${row.gid}" now`)
-    const options = version >= 160_000 ? ' WITH INHERIT TRUE, SET TRUE' : ''
-    await session.query(`GRANT ${identifier(row.owner)} TO ${identifier(admin)}${options}`)
+    await session.query(joinText(facts, [row.owner]))
     await session.query(`SET ROLE ${identifier(row.owner)}`)
   }
   await session.query(`ROLLBACK PREPARED ${literal(row.gid)}`)

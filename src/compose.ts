@@ -146,9 +146,9 @@ async function composeOn(
   })
   const api = createApi({
     log,
-    authenticate: (token, source) => authenticate(tokens, token, source),
+    identify: tokens.identify,
     authorize: async (ask) => authorize(ask),
-    findMount: async (path) => (await mounts.resolve(path))?.mount,
+    findMount: mounts.resolve,
     routesOf: (type) => tables[type] ?? [],
   })
 
@@ -224,19 +224,6 @@ export function routeTables(parts: {
       issue,
       undelivered: (leaseId) => ender.abandon(splitLeaseId(leaseId).id, 'undelivered'),
     }),
-  }
-}
-
-async function authenticate(
-  tokens: TokenStore,
-  token: string,
-  source: string,
-): Promise<Principal | undefined> {
-  try {
-    return await tokens.authenticate(token, source)
-  } catch (error) {
-    if (error instanceof BrokerError && error.code === 'permission_denied') return undefined
-    throw error
   }
 }
 

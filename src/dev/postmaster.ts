@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import type { PostgresBinaries } from './postgres-binaries.ts'
 import { type PostgresHome, removeSocketFolder, socketFolder } from './postgres-home.ts'
-import { commandLine } from './processes.ts'
+import { commandLine, processToken, tokenLives } from './processes.ts'
 import { launchOptions, type ServerAccount } from './server-account.ts'
 
 /** Everything it takes to run one server. */
@@ -167,10 +167,12 @@ export async function stopPostmaster(
   how: 'fast' | 'immediate',
 ): Promise<void> {
   // By pid and only while it is still that server: the number may have passed to another program.
-  if (isPostmaster(pid, home)) process.kill(pid, how === 'fast' ? 'SIGINT' : 'SIGQUIT')
+  const token = isPostmaster(pid, home) ? processToken(pid) : undefined
+  if (token) process.kill(pid, how === 'fast' ? 'SIGINT' : 'SIGQUIT')
   const patience = Date.now() + PATIENCE_MS
   let asked = false
-  while (isPostmaster(pid, home)) {
+  // Its command line is gone a little before it is.
+  while (token && tokenLives(token)) {
     if (!asked && Date.now() > patience) {
       // What is committed is in its journal: ending without a checkpoint loses nothing.
       process.kill(pid, 'SIGQUIT')

@@ -9,7 +9,7 @@ import { type Delivery, deliver, newDelivery } from './delivery.ts'
 import { asMultierror, BAD_TOKEN, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
 import { decode, fieldWarnings } from './fields.ts'
 import { checkNamespace, readIdempotencyKey, readToken, refuseWrapping, sourceOf } from './headers.ts'
-import type { Ask, Mount, Operation, Parameters, Principal } from './ports.ts'
+import type { Ask, Identified, Mount, Operation, Parameters, Principal, Reading } from './ports.ts'
 import { readOperation, readTarget, type Target } from './request-line.ts'
 import { type Answer, type Captures, type Endpoint, matchRoute, type Route } from './route.ts'
 
@@ -17,12 +17,12 @@ const DEADLINE_MS = 90_000
 
 export type AppParts = {
   log: Logger
-  /** Who the token proves its bearer to be; undefined for a token that is unknown, expired or used up. */
-  authenticate(token: string, source: string): Promise<Principal | undefined>
+  /** Reads the ledger for a request, and whose token it carries, if it carries one. */
+  identify(token: string | undefined): Promise<Identified>
   /** Returns when policy lets this be; throws a `BrokerError` 'permission_denied' when not. */
   authorize(ask: Ask): Promise<void>
   /** The live mount that `path` lies in. Not asked about `sys/`. */
-  findMount(path: string): Promise<Mount | undefined>
+  findMount(path: string, reading: Reading): Promise<Mount | undefined>
   /** The table of a mount type; `system` is `sys/`. Empty for a type without one. */
   routesOf(mountType: string): readonly Route[]
   /** How long a handler may take before its caller is told to give up. */
@@ -35,8 +35,10 @@ const SYSTEM: Mount = { id: 'sys', path: 'sys/', type: 'system', description: ''
 type Request = {
   id: string
   source: string
+  token: string | undefined
+  /** Asked for when first needed: what needs neither token nor mount, such as health, needs no ledger. */
+  identified?: Promise<Identified>
   principal?: Principal
-  token?: string
 }
 
 export type Api = {
@@ -71,7 +73,7 @@ type HttpRequest = IncomingMessage & { originalUrl: string }
 
 async function serve(parts: AppParts, req: HttpRequest, res: ServerResponse): Promise<void> {
   const startedAt = performance.now()
-  const request: Request = { id: randomUUID(), source: sourceOf(req) }
+  const request: Request = { id: randomUUID(), source: sourceOf(req), token: readToken(req) }
   const log = parts.log.child({ request_id: request.id })
   const delivery = newDelivery((error) => log.error({ err: error }, 'an undelivered answer was not undone'))
   res.setHeader('Leasehold-Request-Id', request.id)
@@ -116,14 +118,15 @@ async function answer(
   refuseWrapping(req)
   checkNamespace(req, res)
   refuseWriteToFolder(operation, target)
-  const found = await find(parts, target, operation)
-  await prove(parts, req, request, found.endpoint)
+  const found = await find(parts, request, target, operation)
+  await prove(parts, request, found.endpoint)
   await allow(parts, request, found, parameters)
   const { mount, endpoint, captures } = mustExist(found)
   if (target.query.get('help')) return helpReply(found)
   const fields = decode(endpoint.fields, parameters)
   const warnings = fieldWarnings(endpoint.fields, parameters, captures)
   const idempotencyKey = readIdempotencyKey(req)
+  const reading = (await request.identified)?.reading
   const reply = await withinDeadline(parts.deadlineMs ?? DEADLINE_MS, delivery, (signal) =>
     endpoint.run({
       requestId: request.id,
@@ -138,6 +141,7 @@ async function answer(
       onUndelivered: delivery.onUndelivered,
       ...(request.token !== undefined && { token: sensitive(request.token) }),
       ...(request.principal && { principal: request.principal }),
+      ...(reading && { reading }),
       ...(idempotencyKey !== undefined && { idempotencyKey }),
     }),
   )
@@ -166,9 +170,11 @@ type Found = {
 }
 
 /** Looks up what the request means, and says nothing yet about what is missing: that is for callers with rights. */
-async function find(parts: AppParts, target: Target, operation: Operation): Promise<Found> {
+async function find(parts: AppParts, request: Request, target: Target, operation: Operation): Promise<Found> {
   const inSystem = `${target.path}/`.startsWith(SYSTEM.path)
-  const mount = inSystem ? SYSTEM : await parts.findMount(target.path)
+  const mount = inSystem
+    ? SYSTEM
+    : await parts.findMount(target.path, (await identified(parts, request)).reading)
   const rest = mount ? target.path.slice(mount.path.length) : ''
   const match = mount && matchRoute(parts.routesOf(mount.type), rest)
   return {
@@ -181,21 +187,19 @@ async function find(parts: AppParts, target: Target, operation: Operation): Prom
   }
 }
 
+const identified = (parts: AppParts, request: Request): Promise<Identified> =>
+  (request.identified ??= parts.identify(request.token))
+
 const badToken = () => new BrokerError('permission_denied', BAD_TOKEN)
 
-async function prove(
-  parts: AppParts,
-  req: IncomingMessage,
-  request: Request,
-  endpoint: Endpoint | undefined,
-): Promise<void> {
+async function prove(parts: AppParts, request: Request, endpoint: Endpoint | undefined): Promise<void> {
   const proof = endpoint?.proof ?? 'token'
-  const token = readToken(req)
-  if (token !== undefined) request.token = token
-  if (proof === 'none' || (proof === 'optional' && token === undefined)) return
-  const principal = token === undefined ? undefined : await parts.authenticate(token, request.source)
-  if (!principal) throw badToken()
-  request.principal = principal
+  if (proof === 'none' || (proof === 'optional' && request.token === undefined)) return
+  if (request.token === undefined) throw badToken()
+  const { prove } = await identified(parts, request)
+  request.principal = await prove(request.source).catch((error) => {
+    throw error instanceof BrokerError && error.code === 'permission_denied' ? badToken() : error
+  })
 }
 
 /** Policy comes before any 404 or 405, so that no one learns what exists where they have no rights. */

@@ -81,6 +81,7 @@ export function databaseRoutes(parts: {
         read: handle({}, async (call) => {
           const issued = await issue({
             principal: call.principal,
+            reading: call.reading,
             mount: call.mount as Mount,
             path: call.path,
             roleName: call.capture('name'),

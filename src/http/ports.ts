@@ -1,6 +1,8 @@
+import type { Identified } from '../identity/authenticate.ts'
 import type { Principal } from '../policy/principal.ts'
 
-export type { Principal }
+export type { Identified, Principal }
+export type Reading = Identified['reading']
 
 /** What may be asked of a path. POST and PUT are one operation, as in the dialect. */
 export type Operation = 'read' | 'list' | 'update' | 'patch' | 'delete'

@@ -1,7 +1,7 @@
 import type { Sensitive } from '../lib/sensitive.ts'
 import type { Reply } from './envelope.ts'
 import type { Decoded, Fields } from './fields.ts'
-import type { Mount, Operation, Parameters, Principal } from './ports.ts'
+import type { Mount, Operation, Parameters, Principal, Reading } from './ports.ts'
 
 /**
  * A route is data. `path` is relative to its mount. Captures: `:name` takes a name as the dialect allows them
@@ -32,6 +32,8 @@ export type OpenCall<F extends Fields = Fields> = {
   /** The client token, for the few endpoints that answer with it or act on it. */
   token?: Sensitive
   principal?: Principal
+  /** The ledger as this request found it. */
+  reading?: Reading
   /** `Leasehold-Idempotency-Key`, checked. */
   idempotencyKey?: string
   /** Aborted when the request's deadline has passed: nobody is waiting any more. */
@@ -40,7 +42,11 @@ export type OpenCall<F extends Fields = Fields> = {
   onUndelivered(undo: () => Promise<void>): void
 }
 
-export type Call<F extends Fields = Fields> = OpenCall<F> & { principal: Principal; token: Sensitive }
+export type Call<F extends Fields = Fields> = OpenCall<F> & {
+  principal: Principal
+  token: Sensitive
+  reading: Reading
+}
 
 /** token: proven and allowed by policy. optional: a token that is sent must be good, and policy is the handler's. */
 type Proof = 'token' | 'optional' | 'none'

@@ -4,7 +4,7 @@ import { BrokerError } from '../lib/errors.ts'
 import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
 import { type Decoded, decode, duration, keyValues, map, text } from './fields.ts'
 import type { Principal } from './ports.ts'
-import { type Answer, handle, handleOpen, type Route } from './route.ts'
+import { type Answer, handle, handleOpen, type OpenCall, type Route } from './route.ts'
 
 type Parts = {
   mounts: Mounts
@@ -27,7 +27,7 @@ export function sysMountRoutes(parts: Parts): Route[] {
     {
       path: 'internal/ui/mounts/:path*',
       on: {
-        read: handleOpen({}, ({ capture, principal }) => preflight(parts, capture('path'), principal), {
+        read: handleOpen({}, (call) => preflight(parts, call.capture('path'), call), {
           readToken: true,
         }),
       },
@@ -165,15 +165,16 @@ async function visibleMounts(
 async function preflight(
   { mounts, mayAccess }: Parts,
   path: string,
-  principal: Principal | undefined,
+  { principal, reading }: Pick<OpenCall, 'principal' | 'reading'>,
 ): Promise<Answer> {
-  const found = principal && mayAccess(principal, path) && (await mounts.resolve(path))
-  if (!found) {
+  const mount =
+    principal && reading && mayAccess(principal, path) ? await mounts.resolve(path, reading) : undefined
+  if (!mount) {
     const shown = `${path.replace(/\/+$/, '')}/`
     throw new BrokerError(
       'permission_denied',
       `preflight capability check returned 403, please ensure client's policies grant access to path "${shown}"`,
     )
   }
-  return { data: { ...shownMount(found.mount), path: found.mount.path } }
+  return { data: { ...shownMount(mount), path: mount.path } }
 }

@@ -12,7 +12,7 @@ import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { Principal } from '../policy/principal.ts'
-import { authenticator, tokenIdOf } from './authenticate.ts'
+import { authenticator, type Identified, tokenIdOf } from './authenticate.ts'
 import { type CreatedToken, createToken, type TokenRequest } from './token-create.ts'
 import { type RenewedToken, renewToken } from './token-renew.ts'
 import { type TokenRoles, tokenRoles } from './token-roles.ts'
@@ -21,8 +21,8 @@ export type { CreatedToken, KnownToken, RenewedToken, TokenRequest }
 
 /** The token store: who is calling, and what becomes of tokens. Refusals are `BrokerError`s in the dialect's words. */
 export type TokenStore = {
-  /** Throws 403 `invalid token` for a token that is absent, unknown, over, used up or from the wrong address. */
-  authenticate(token: string | undefined, sourceAddress: string): Promise<Principal>
+  /** Reads the ledger for a request, and with it whose token it carries, if it carries one. */
+  identify(token: string | undefined): Promise<Identified>
   create(principal: Principal, request: TokenRequest): Promise<CreatedToken>
   /** A root token without end; of this very text if one is given, however often it is asked for. */
   createRootToken(given?: string): Promise<{ token: Sensitive; accessor: string }>
@@ -56,7 +56,7 @@ export function createTokenStore(ledger: Ledger, leasesEnding: (targetIds: strin
   const end = async (id: string): Promise<void> => ended(await endTokens(ledger, [id]))
 
   return {
-    authenticate: authenticator(ledger, ended),
+    identify: authenticator(ledger, ended),
     create: (principal, request) => createToken(ledger, principal, request),
     createRootToken: (given) => createRootToken(ledger, given),
 

@@ -2,6 +2,7 @@ import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import {
   activate,
+  countStuck,
   findIssuable,
   type Intent,
   type Issuable,
@@ -9,11 +10,13 @@ import {
   noteTargetRef,
 } from '../ledger/lease-issue.ts'
 import type { Mount } from '../ledger/mounts.ts'
+import type { Reading } from '../ledger/reading.ts'
 import { batcher } from '../lib/batcher.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
 import { newId } from '../lib/ids.ts'
 import { ok } from '../lib/result.ts'
+import { revised } from '../lib/revised.ts'
 import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
 import type { Principal } from '../policy/principal.ts'
 import type { Ender } from './ender.ts'
@@ -23,6 +26,8 @@ import { type LeaseTerms, leaseTerms } from './terms.ts'
 
 export type IssueAsk = {
   principal: Principal
+  /** The ledger as the request found it; the lease begins then. */
+  reading: Reading
   mount: Mount
   /** The whole path asked at, without a trailing slash: `database/creds/app`. */
   path: string
@@ -59,21 +64,15 @@ const LEDGER_BATCH = 128
  */
 export function createIssue(parts: IssueParts): Issue {
   const ledger = ledgerFlights(parts.ledger)
+  const issuable = revised((keys) => readIssuables(parts.ledger, keys))
 
   return async (ask) => {
     refuseLastUse(ask.principal)
-    // Before the ledger says what time it is, so that no deadline of ours passes later than the row's.
-    const sinceMs = performance.now()
-    const found = await ledger.find({ mountId: ask.mount.id, roleName: ask.roleName })
+    const found = await issuable(ask.reading.revision, issuableKey(ask.mount.id, ask.roleName))
     const plan = planIssue(parts, ask, found)
     const target = await openForIssuing(parts.targets, plan)
-    if (!(await ledger.intend(plan.intent))) {
-      throw new BrokerError(
-        'unavailable',
-        'the token, the mount or the connection has just been changed; try again',
-      )
-    }
-    const created = await createAccount(parts, target, plan, sinceMs)
+    if (!(await ledger.intend(plan.intent))) throw await whyNot(parts.ledger, plan)
+    const created = await createAccount(parts, target, plan)
     const active = await ledger
       .activate({ id: plan.intent.id, targetRef: created.targetRef })
       .catch((error) => {
@@ -87,7 +86,7 @@ export function createIssue(parts: IssueParts): Issue {
       void parts.ender.destroy(target, { ...accountOf(plan), targetRef: created.targetRef }, plan.roleSpec)
       throw new BrokerError('target_failed', 'the lease was ended while it was being issued')
     }
-    parts.wakeAt(plan.target.id, plan.terms.expiresAt, remainingMs(plan, sinceMs))
+    parts.wakeAt(plan.target.id, plan.terms.expiresAt, remainingMs(plan))
     return {
       leaseId: `${ask.path}/${plan.intent.id}`,
       terms: plan.terms,
@@ -97,38 +96,60 @@ export function createIssue(parts: IssueParts): Issue {
   }
 }
 
+/** Neither a mount's id nor a role's name has a slash in it. */
+const issuableKey = (mountId: string, roleName: string): string => `${mountId}/${roleName}`
+
+async function readIssuables(ledger: Ledger, keys: string[]): Promise<ReadonlyMap<string, Issuable>> {
+  const rows = await findIssuable(
+    ledger,
+    keys.map((key) => {
+      const [mountId = '', roleName = ''] = key.split('/')
+      return { mountId, roleName }
+    }),
+  )
+  return new Map(rows.map((row) => [issuableKey(row.mountId, row.roleName), row]))
+}
+
 /** The ledger's part of issuing, one coalesced flight at a time per kind. */
 function ledgerFlights(ledger: Ledger) {
-  const key = (ask: { mountId: string; roleName: string }) => `${ask.mountId}/${ask.roleName}`
   return {
-    find: batcher<{ mountId: string; roleName: string }, Issuable | undefined>(
-      async (asks) => {
-        const rows = new Map((await findIssuable(ledger, asks)).map((row) => [key(row), row]))
-        return asks.map((ask) => ok(rows.get(key(ask))))
-      },
-      { max: LEDGER_BATCH },
-    ),
     intend: batcher<Intent, boolean>(
       async (intents) => {
         const written = await insertIntents(ledger, intents)
         return intents.map(({ id }) => ok(written.has(id)))
       },
-      { max: LEDGER_BATCH },
+      { max: LEDGER_BATCH, inFlight: 2 },
     ),
     activate: batcher<{ id: string; targetRef: string }, boolean>(
       async (made) => {
         const active = await activate(ledger, made)
         return made.map(({ id }) => ok(active.has(id)))
       },
-      { max: LEDGER_BATCH },
+      { max: LEDGER_BATCH, inFlight: 2 },
     ),
   }
+}
+
+/** What stands in the way of a lease whose row was not written. */
+async function whyNot(ledger: Ledger, { intent, targetName }: Plan): Promise<BrokerError> {
+  const stuck = await countStuck(ledger, intent.targetId)
+  if (intent.stuckFreeze > 0 && stuck >= intent.stuckFreeze) {
+    return new BrokerError(
+      'target_failed',
+      `issuing on "${targetName}" is frozen: ${stuck} leases there cannot be ended`,
+    )
+  }
+  return new BrokerError(
+    'unavailable',
+    'the token, the mount or the connection has just been changed; try again',
+  )
 }
 
 type Plan = {
   intent: Intent
   terms: LeaseTerms
-  now: Date
+  reading: Reading
+  targetName: string
   roleSpec: Issuable['roleSpec']
   target: NonNullable<Issuable['target']>
 }
@@ -139,7 +160,7 @@ function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined
   const type = parts.engineTypes.find(({ name }) => name === target.engine)
   if (!type) throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
 
-  const { now } = found
+  const { now } = ask.reading
   const outlivesToken = found.roleSpec.lease_outlives_token === true
   const mount = mountTtls(ask.mount.config)
   const terms = leaseTerms({
@@ -156,9 +177,10 @@ function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined
   })
   const id = newId()
   return {
-    now,
+    reading: ask.reading,
     terms,
     target,
+    targetName: found.targetName,
     roleSpec: found.roleSpec,
     intent: {
       id,
@@ -181,6 +203,7 @@ function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined
       limitedBy: terms.limitedBy,
       hardLimitedBy: terms.hardLimitedBy,
       createDeadline: new Date(now.getTime() + CREATE_DEADLINE_MS),
+      stuckFreeze: Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE),
     },
   }
 }
@@ -196,13 +219,6 @@ function checkTarget(ask: IssueAsk, found: Issuable): NonNullable<Issuable['targ
   }
   if (!matchesAny(target.allowedRoles, ask.roleName)) {
     throw new BrokerError('invalid_request', `"${ask.roleName}" is not an allowed role`)
-  }
-  const freeze = Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE)
-  if (freeze > 0 && target.stuckLeases >= freeze) {
-    throw new BrokerError(
-      'target_failed',
-      `issuing on "${found.targetName}" is frozen: ${target.stuckLeases} leases there cannot be ended`,
-    )
   }
   return target
 }
@@ -242,21 +258,17 @@ const accountOf = ({ intent }: Plan): Account => ({
   targetRef: null,
 })
 
-/** How long the lease has to live, `sinceMs` being the moment at which its terms were fixed. */
-const remainingMs = ({ terms, now }: Plan, sinceMs: number): number =>
+/** How long the lease has to live. */
+const remainingMs = ({ terms, reading: { now, sinceMs } }: Plan): number =>
   terms.expiresAt.getTime() - now.getTime() - (performance.now() - sinceMs)
 
-async function createAccount(
-  parts: IssueParts,
-  target: OpenTarget,
-  plan: Plan,
-  sinceMs: number,
-): Promise<Created> {
+async function createAccount(parts: IssueParts, target: OpenTarget, plan: Plan): Promise<Created> {
+  const { now, sinceMs } = plan.reading
   try {
     return await target.create({
       account: accountOf(plan),
       role: plan.roleSpec,
-      expiresAtMs: sinceMs + (plan.intent.expiresAt.getTime() - plan.now.getTime()),
+      expiresAtMs: sinceMs + (plan.intent.expiresAt.getTime() - now.getTime()),
       deadlineMs: sinceMs + CREATE_DEADLINE_MS,
     })
   } catch (error) {

@@ -3,16 +3,15 @@ import { doom } from '../ledger/lease-ending.ts'
 import {
   disableMount,
   findMount,
-  findMounts,
   insertMount,
   listMounts,
   type Mount,
   updateMount,
 } from '../ledger/mounts.ts'
-import { batcher } from '../lib/batcher.ts'
+import type { Reading } from '../ledger/reading.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
-import { ok } from '../lib/result.ts'
+import { revised } from '../lib/revised.ts'
 
 export type { Mount } from '../ledger/mounts.ts'
 
@@ -26,8 +25,8 @@ export type MountChange = {
 }
 
 export type Mounts = {
-  /** The mount whose path a request path (without `/v1/`) begins with, and what follows it. */
-  resolve(path: string): Promise<{ mount: Mount; rest: string } | undefined>
+  /** The mount whose path a request path (without `/v1/`) begins with. */
+  resolve(path: string, reading: Reading): Promise<Mount | undefined>
   /** Every live mount, the built-in ones among them, by path. */
   list(): Promise<Mount[]>
   find(path: string): Promise<Mount | undefined>
@@ -52,7 +51,6 @@ const SYSTEM: Mount = {
 /** Part of every installation. */
 const PERMANENT = ['sys/', 'auth/token/']
 
-const LOOKUP_BATCH = 128
 const PATH_LIMIT = 200
 const SEGMENT = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/
 
@@ -63,14 +61,10 @@ export function createMounts(parts: {
   wake: (targetId: string) => void
 }): Mounts {
   const { ledger } = parts
-  const lookUp = batcher<string, Mount | undefined>(
-    async (paths) => {
-      const found = await findMounts(ledger, [...new Set(paths.flatMap(prefixesOf))])
-      const byPath = new Map(found.map((mount) => [mount.path, mount]))
-      return paths.map((path) => ok(mountAmong(byPath, path)))
-    },
-    { max: LOOKUP_BATCH },
-  )
+  const live = revised<ReadonlyMap<string, Mount>>(async () => {
+    const mounts = await listMounts(ledger)
+    return new Map([['all', new Map(mounts.map((mount) => [mount.path, mount]))]])
+  })
   const existing = async (db: Db, path: string): Promise<Mount> => {
     const mount = await findMount(db, path)
     if (!mount) throw noSuchMount(path)
@@ -78,9 +72,10 @@ export function createMounts(parts: {
   }
 
   return {
-    async resolve(path) {
-      const mount = `${path}/`.startsWith(SYSTEM.path) ? SYSTEM : await lookUp(path)
-      return mount && { mount, rest: path.slice(mount.path.length) }
+    async resolve(path, { revision }) {
+      if (`${path}/`.startsWith(SYSTEM.path)) return SYSTEM
+      const byPath = await live(revision, 'all')
+      return byPath && mountAmong(byPath, path)
     },
     list: async () => [...(await listMounts(ledger)), SYSTEM].sort((a, b) => (a.path < b.path ? -1 : 1)),
     find: async (path) => (path === SYSTEM.path ? SYSTEM : findMount(ledger, path)),
@@ -126,7 +121,7 @@ function prefixesOf(path: string): string[] {
 }
 
 /** Mount paths never nest, so at most one fits. */
-const mountAmong = (byPath: Map<string, Mount>, path: string): Mount | undefined =>
+const mountAmong = (byPath: ReadonlyMap<string, Mount>, path: string): Mount | undefined =>
   prefixesOf(path)
     .map((prefix) => byPath.get(prefix))
     .find((mount) => mount !== undefined)

@@ -23,6 +23,13 @@ const CONNECT_TIMEOUT_MS = 5_000
 const STATEMENT_TIMEOUT_MS = 30_000
 
 /**
+ * Each statement is planned once and by index, whatever the planner thinks: planning anew costs more than running, and
+ * a plan made while a table was young would read all of it later.
+ */
+const SESSION = `set plan_cache_mode = force_generic_plan; set jit = off;
+  set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off`
+
+/**
  * Opens lazily: nothing connects before the first statement. `onError` hears of idle connections that die. A ledger
  * that does not answer is a `BrokerError` of code `unavailable`; whether the statement took effect is then unknown.
  */
@@ -34,6 +41,8 @@ export function openLedger(url: string, onError: (error: Error) => void, { conne
     query_timeout: STATEMENT_TIMEOUT_MS,
     keepAlive: true,
     application_name: 'leasehold',
+    // The pool waits for it before it lends the connection, whatever the type says.
+    onConnect: (client) => client.query(SESSION) as unknown as undefined,
   })
   // Without a listener a failover, which kills idle connections, would end the process.
   let closing = false

@@ -1,4 +1,4 @@
-import { change, type Db, many, manyLocking } from './db.ts'
+import { change, type Db, many, manyLocking, one } from './db.ts'
 import type { Document } from './documents.ts'
 import type { LeaseLimit } from './lease-words.ts'
 
@@ -18,9 +18,7 @@ export type Issuable = {
     allowedRoles: string[]
     spec: Document
     engine: string
-    stuckLeases: number
   } | null
-  now: Date
 }
 
 /** The live version of each role asked for, with its target; a role that does not exist has no row. */
@@ -29,11 +27,10 @@ export function findIssuable(db: Db, asks: { mountId: string; roleName: string }
     db,
     `select r.mount_id as "mountId", r.name as "roleName", r.id as "roleId", r.spec as "roleSpec",
        r.default_ttl_seconds as "defaultTtlSeconds", r.max_ttl_seconds as "maxTtlSeconds",
-       r.target_name as "targetName", leasehold.ledger_now() as now,
+       r.target_name as "targetName",
        case when t.id is not null then jsonb_build_object(
-         'id', t.id, 'version', t.version, 'allowedRoles', to_jsonb(t.allowed_roles), 'spec', t.spec, 'engine', t.engine,
-         'stuckLeases', (select count(*) from leasehold.lease l
-           where l.target_id = t.id and l.state = 'revoking' and l.attempts >= 6 and l.access_ended_at is null)) end as target
+         'id', t.id, 'version', t.version, 'allowedRoles', to_jsonb(t.allowed_roles), 'spec', t.spec, 'engine', t.engine)
+       end as target
      from (select distinct * from unnest($1::text[], $2::text[]) as a (mount_id, name)) a
      join leasehold.role r on r.mount_id = a.mount_id and r.name = a.name and r.replaced_at is null
      left join leasehold.target t
@@ -57,45 +54,53 @@ export type Intent = {
   limitedBy: LeaseLimit | null
   hardLimitedBy: LeaseLimit
   createDeadline: Date
+  /** So many stuck leases on the target freeze it; 0 never does. */
+  stuckFreeze: number
 }
+
+/** Six failed tries make a lease stuck; one whose access is known to have ended does no harm and does not count. */
+const STUCK_ON = (target: string): string =>
+  `(select count(*) from leasehold.lease l where l.target_id = ${target} and l.state = 'revoking'
+     and l.attempts >= 6 and l.access_ended_at is null)`
 
 /**
  * Names the accounts in the ledger before they exist. Answers the ids written: an intent whose token has ended,
- * or whose mount or target was removed meanwhile, is left out. The share locks make such an end wait for us or us for
- * it, so no lease slips past it.
+ * whose mount or target was removed meanwhile, or whose target is frozen, is left out. The share locks make such an end
+ * wait for us or us for it, so no lease slips past it.
  */
 export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<string>> {
   const rows = await manyLocking<{ id: string }>(
     db,
-    `with live_token as (
-         select id from leasehold.token
-         where id in (select distinct decode(token_id, 'hex') from json_to_recordset($1) as i (token_id text))
-           and ended_at is null and (expires_at is null or expires_at > leasehold.ledger_now())
-         order by id for share),
-       live_target as (
-         select id from leasehold.target
-         where id in (select distinct target_id from json_to_recordset($1) as i (target_id text))
-           and removed_at is null
-         order by id for share),
-       live_mount as (
-         select id from leasehold.mount
-         where id in (select distinct mount_id from json_to_recordset($1) as i (mount_id text))
-           and disabled_at is null
-         order by id for share)
-       insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, outlives_token, account, state,
-         issued_at, expires_at, hard_expires_at, limited_by,
-         hard_limited_by, create_deadline, next_action_at)
-       select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.outlives_token, i.account, 'issuing',
-         i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
-         i.hard_limited_by, i.create_deadline, i.create_deadline
-       from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
+    `with intent as materialized (
+       select * from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
          token_id text, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
-         hard_expires_at timestamptz, limited_by text, hard_limited_by text,
-         create_deadline timestamptz)
-       join live_token k on k.id = decode(i.token_id, 'hex')
-       join live_target t on t.id = i.target_id
-       join live_mount m on m.id = i.mount_id
-       returning id`,
+         hard_expires_at timestamptz, limited_by text, hard_limited_by text, create_deadline timestamptz,
+         stuck_freeze integer)),
+     live_token as (
+       select id from leasehold.token
+       where id in (select distinct decode(token_id, 'hex') from intent)
+         and ended_at is null and (expires_at is null or expires_at > leasehold.ledger_now())
+       order by id for share),
+     live_target as (
+       select id, ${STUCK_ON('target.id')} as stuck from leasehold.target
+       where id in (select distinct target_id from intent) and removed_at is null
+       order by id for share),
+     live_mount as (
+       select id from leasehold.mount
+       where id in (select distinct mount_id from intent) and disabled_at is null
+       order by id for share)
+     insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, outlives_token, account, state,
+       issued_at, expires_at, hard_expires_at, limited_by,
+       hard_limited_by, create_deadline, next_action_at)
+     select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.outlives_token, i.account, 'issuing',
+       i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
+       i.hard_limited_by, i.create_deadline, i.create_deadline
+     from intent i
+     join live_token k on k.id = decode(i.token_id, 'hex')
+     join live_target t on t.id = i.target_id
+     join live_mount m on m.id = i.mount_id
+     where i.stuck_freeze = 0 or i.stuck_freeze > t.stuck
+     returning id`,
     [JSON.stringify(intents.map(toRecord))],
   )
   return new Set(rows.map(({ id }) => id))
@@ -117,7 +122,14 @@ function toRecord(intent: Intent): Record<string, unknown> {
     limited_by: intent.limitedBy,
     hard_limited_by: intent.hardLimitedBy,
     create_deadline: intent.createDeadline,
+    stuck_freeze: intent.stuckFreeze,
   }
+}
+
+/** How many leases on the target cannot be ended. */
+export async function countStuck(db: Db, targetId: string): Promise<number> {
+  const row = await one<{ stuck: number }>(db, `select ${STUCK_ON('$1')} as stuck`, [targetId])
+  return row?.stuck ?? 0
 }
 
 /** issuing -> active. Answers the ids moved: one that is missing is being ended already and must not be handed out. */

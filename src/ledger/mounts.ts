@@ -24,12 +24,6 @@ export const listMounts = (db: Db): Promise<Mount[]> =>
 export const findMount = (db: Db, path: string): Promise<Mount | undefined> =>
   one<Mount>(db, `select ${MOUNT} from leasehold.mount m where disabled_at is null and path = $1`, [path])
 
-/** The live mounts at any of these paths. */
-export const findMounts = (db: Db, paths: string[]): Promise<Mount[]> =>
-  many<Mount>(db, `select ${MOUNT} from leasehold.mount m where disabled_at is null and path = any($1)`, [
-    paths,
-  ])
-
 /**
  * Enables a mount. False when its path lies at, above or below a live one: neither could be told from the other.
  * The lock makes two such calls wait for each other.

@@ -1,4 +1,5 @@
 import { change, type Db, many, one } from './db.ts'
+import type { Reading } from './reading.ts'
 
 /** A token as the ledger knows it: never its text. Ids are SHA-256 in hex. */
 export type Token = {
@@ -48,16 +49,23 @@ const TOKEN = `encode(k.id, 'hex') as id, k.accessor, encode(k.parent_id, 'hex')
   k.expires_at as "expiresAt", k.hard_expires_at as "hardExpiresAt", k.renewed_at as "renewedAt",
   ${LIVE} as live, leasehold.ledger_now() as now`
 
-const IN_IDS = `in (select decode(h, 'hex') from unnest($1::text[]) h)`
-
-/** The rows there are, ended ones too: `live` tells. */
-export const findTokens = (db: Db, ids: string[]): Promise<KnownToken[]> =>
-  many<KnownToken>(db, `select ${TOKEN} from leasehold.token k where k.id ${IN_IDS}`, [ids])
-
-export async function findToken(db: Db, id: string): Promise<KnownToken | undefined> {
-  const [token] = await findTokens(db, [id])
-  return token
+/** The rows there are, ended ones too: `live` tells. With what every request has to know, in the same trip. */
+export async function readTokens(db: Db, ids: string[]): Promise<{ reading: Reading; tokens: KnownToken[] }> {
+  const sinceMs = performance.now()
+  const rows = await many<{ revision: number; now: Date } & (KnownToken | { id: null })>(
+    db,
+    `select v.number as revision, ${TOKEN}
+     from leasehold.revision v left join leasehold.token k on k.id = any($1::bytea[])`,
+    [ids.map((id) => Buffer.from(id, 'hex'))],
+  )
+  const [first] = rows
+  if (!first) throw new Error('the ledger has lost its revision')
+  const tokens = rows.filter((row): row is typeof row & KnownToken => row.id !== null)
+  return { reading: { revision: first.revision, now: first.now, sinceMs }, tokens }
 }
+
+export const findToken = (db: Db, id: string): Promise<KnownToken | undefined> =>
+  one<KnownToken>(db, `select ${TOKEN} from leasehold.token k where k.id = decode($1, 'hex')`, [id])
 
 export const findTokenByAccessor = (db: Db, accessor: string): Promise<KnownToken | undefined> =>
   one<KnownToken>(db, `select ${TOKEN} from leasehold.token k where k.accessor = $1`, [accessor])

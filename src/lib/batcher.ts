@@ -3,7 +3,7 @@ import { failed, type Result } from './result.ts'
 type Waiting<In, Out> = { item: In; settle: (result: Result<Out>) => void }
 
 /**
- * Joins calls that arrive together into one. A lone call leaves at once; while `inFlight` batches are out,
+ * Joins calls that arrive together into one. A lone call leaves within a turn of the event loop; while `inFlight` batches are out,
  * the calls that arrive wait and leave together, up to `max` at a time, so batches grow with the load.
  * `run` answers per item, in order; when it throws, every item of that batch fails with its error.
  */
@@ -27,19 +27,26 @@ export function batcher<In, Out>(
       for (const { settle } of batch) settle(failed(error))
     } finally {
       flying -= 1
-      launchWaiting()
+      launchSoon()
     }
   }
 
-  const launchWaiting = (): void => {
-    while (waiting.length > 0 && flying < inFlight) void launch()
+  let launching = false
+
+  /** When everything that has already arrived at this process has been looked at: it may bring more calls. */
+  const launchSoon = (): void => {
+    if (launching || waiting.length === 0 || flying >= inFlight) return
+    launching = true
+    setImmediate(() => {
+      launching = false
+      while (waiting.length > 0 && flying < inFlight) void launch()
+    })
   }
 
   return (item) =>
     new Promise<Out>((resolve, reject) => {
       const settle = (result: Result<Out>) => (result.ok ? resolve(result.value) : reject(result.error))
       waiting.push({ item, settle })
-      // A microtask later, so that calls made in the same turn share the first batch.
-      if (flying < inFlight) queueMicrotask(launchWaiting)
+      launchSoon()
     })
 }

@@ -36,11 +36,7 @@ beforeAll(async () => {
   }
   const { app } = createApi({
     log: pino({ level: 'silent' }),
-    authenticate: (token, source) =>
-      store.authenticate(token, source).catch((error: unknown) => {
-        if (error instanceof BrokerError && error.code === 'permission_denied') return undefined
-        throw error
-      }),
+    identify: store.identify,
     authorize: async ({ principal, operation, path, sudo }) => {
       const asked = sudo ? ([operation, 'sudo'] as const) : ([operation] as const)
       if (asked.some((each) => decide(principal, each, path) === 'deny')) {

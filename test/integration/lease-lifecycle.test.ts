@@ -47,8 +47,7 @@ describe('issuing', () => {
   })
 
   test('an unknown role changes nothing', async () => {
-    const ask = { principal: world.root, mount: world.mount, path: 'database/creds/nope', roleName: 'nope' }
-    await expect(world.issue(ask)).rejects.toMatchObject({
+    await expect(world.issue(await world.ask('nope'))).rejects.toMatchObject({
       code: 'invalid_request',
       message: 'unknown role: nope',
     })
@@ -286,4 +285,15 @@ describe('ending', () => {
     expect(lease.state).toBe('revoked')
     expect(lease.steps.map(({ step }) => step)).toEqual(['disable', 'disconnect', 'remove', 'verify'])
   })
+})
+
+test('a change made through one server holds at the next request to another', async () => {
+  const other = await world.process('other')
+  await other.issue(await world.ask('app'))
+  await world.roles.write(world.mount.id, 'app', { defaultTtlSeconds: 7, fields: {} })
+  expect((await other.issue(await world.ask('app'))).terms.ttlSeconds).toBe(7)
+
+  await world.mounts.disable('database/')
+  const { reading } = await world.ask('app')
+  expect(await other.mounts.resolve('database/creds/app', reading)).toBeUndefined()
 })

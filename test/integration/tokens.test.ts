@@ -8,7 +8,7 @@ import { insertToken, lockLiveToken, spendUses } from '../../src/ledger/tokens.t
 import { newId } from '../../src/lib/ids.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 import { anIntent, type Seeded, seedRole, untilSomeoneWaits } from '../support/ledger-rows.ts'
-import { type aRequest, aTokenStore, type Made, SOMEWHERE } from '../support/tokens.ts'
+import { type aRequest, aTokenStore, type Made, prove as proveBy, SOMEWHERE } from '../support/tokens.ts'
 
 let world: TestLedger
 let ledger: Ledger
@@ -23,7 +23,7 @@ afterEach(() => world.close())
 
 const INVALID = { code: 'permission_denied', message: 'invalid token' }
 const refusal = (message: string) => ({ code: 'invalid_request', message })
-const prove = (text: string | undefined, from = SOMEWHERE) => tokens.store.authenticate(text, from)
+const prove = (text: string | undefined, from = SOMEWHERE) => proveBy(tokens.store, text, from)
 
 /** Leases in state active, one for each token. */
 async function leasesOf(seeded: Seeded, made: Made[], changes: { outlivesToken?: boolean } = {}) {
@@ -101,9 +101,7 @@ describe('proving a token', () => {
       }) as Ledger['query'],
     }
     const store = createTokenStore(counted, () => {})
-    const callers = Array.from({ length: 100 }, (_, i) =>
-      store.authenticate(i % 2 ? text : 'lh.bad', SOMEWHERE),
-    )
+    const callers = Array.from({ length: 100 }, (_, i) => proveBy(store, i % 2 ? text : 'lh.bad'))
     const proven = await Promise.allSettled(callers)
 
     expect(proven.filter(({ status }) => status === 'fulfilled')).toHaveLength(50)
@@ -139,9 +137,7 @@ describe('a token with limited uses', () => {
   test('lets exactly so many of many requests pass, and one knows that it is the last', async () => {
     const other = createTokenStore(world.another(), () => {})
     const { text } = await tokens.make({ policies: ['app'], numUses: 3 })
-    const requests = Array.from({ length: 40 }, (_, i) =>
-      (i % 2 ? tokens.store : other).authenticate(text, SOMEWHERE),
-    )
+    const requests = Array.from({ length: 40 }, (_, i) => proveBy(i % 2 ? tokens.store : other, text))
     const passed = (await Promise.allSettled(requests)).flatMap((each) =>
       each.status === 'fulfilled' ? [each.value.lastUse] : [],
     )

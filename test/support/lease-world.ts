@@ -2,7 +2,7 @@ import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
 import { createLeaseBook, type LeaseBook } from '../../src/lease/book.ts'
 import { createEnder, type Ender } from '../../src/lease/ender.ts'
 import { adminCredentials, createEnrolment, type Enrolment } from '../../src/lease/enrolment.ts'
-import { createIssue, type Issue, type Issued } from '../../src/lease/issue.ts'
+import { createIssue, type Issue, type IssueAsk, type Issued } from '../../src/lease/issue.ts'
 import { createMounts, type Mount, type Mounts } from '../../src/lease/mounts.ts'
 import { openReceiptSigner, type ReceiptSigner } from '../../src/lease/receipts.ts'
 import { createRenew, type Renew } from '../../src/lease/renew.ts'
@@ -17,7 +17,7 @@ import type { Principal } from '../../src/policy/principal.ts'
 import { builtinSecretStore } from '../../src/secrets/builtin/builtin-store.ts'
 import { type FakeTarget, fakeTarget } from './fake-engine.ts'
 import { openTestLedger, type TestLedger } from './ledger.ts'
-import { aRequest } from './tokens.ts'
+import { aRequest, prove } from './tokens.ts'
 
 /** The lease layer on a real ledger and a target in memory; several processes of it can share both. */
 export type LeaseProcess = {
@@ -48,6 +48,8 @@ export type LeaseWorld = LeaseProcess & {
   childOfRoot(wanted?: { ttlSeconds?: number; numUses?: number; renewable?: boolean }): Promise<Principal>
   /** Asks for a credential as root, of the role `app`. */
   take(principal?: Principal): Promise<Issued>
+  /** What root asks when it asks for this role now. */
+  ask(roleName: string): Promise<IssueAsk>
   close(): Promise<void>
 }
 
@@ -82,7 +84,11 @@ export async function openLeaseWorld(
     fields: { ...role.fields },
   })
   const { token } = await first.tokens.createRootToken()
-  const root = await first.tokens.authenticate(token.reveal(), '127.0.0.1')
+  const root = await prove(first.tokens, token.reveal())
+  const ask = async (roleName: string) => {
+    const { reading } = await first.tokens.identify(undefined)
+    return { principal: root, reading, mount, path: `database/creds/${roleName}`, roleName }
+  }
 
   return {
     ...first,
@@ -92,11 +98,11 @@ export async function openLeaseWorld(
     mount,
     root,
     process,
-    take: (principal = root) =>
-      first.issue({ principal, mount, path: 'database/creds/app', roleName: 'app' }),
+    ask,
+    take: async (principal = root) => first.issue({ ...(await ask('app')), principal }),
     async childOfRoot(wanted = {}) {
       const { token: child } = await first.tokens.create(root, aRequest({ policies: ['root'], ...wanted }))
-      return first.tokens.authenticate(child.reveal(), '127.0.0.1')
+      return prove(first.tokens, child.reveal())
     },
     async close() {
       await Promise.all(opened.map((targets) => targets.close()))

@@ -66,6 +66,7 @@ export function anIntent(seeded: Seeded, tokenId: string, now: Date, changes: Pa
     limitedBy: null,
     hardLimitedBy: 'role_max',
     createDeadline: after(CREATE_SECONDS),
+    stuckFreeze: 50,
     ...changes,
   }
 }

@@ -29,6 +29,10 @@ export const aRequest = (changes: Partial<TokenRequest> = {}): TokenRequest => (
 
 export const SOMEWHERE = '192.0.2.7'
 
+/** As the API does it: one look at the ledger, then the proof. */
+export const prove = async (store: TokenStore, text: string | undefined, from = SOMEWHERE) =>
+  (await store.identify(text)).prove(from)
+
 /** A store on the ledger, with a root token to start from, and the targets it said have leases ending. */
 export async function aTokenStore(ledger: Ledger): Promise<{
   store: TokenStore
@@ -40,7 +44,7 @@ export async function aTokenStore(ledger: Ledger): Promise<{
   const woken: string[][] = []
   const store = createTokenStore(ledger, (targetIds) => void woken.push(targetIds))
   const { token } = await store.createRootToken()
-  const root = await store.authenticate(token.reveal(), SOMEWHERE)
+  const root = await prove(store, token.reveal())
   return {
     store,
     root,

@@ -39,8 +39,13 @@ export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts
   ]
   return {
     log: silent,
-    authenticate: async (token) =>
-      token === 'good' || token === 'weak' ? aPrincipal({ displayName: token }) : undefined,
+    identify: async (token) => ({
+      reading: { revision: 1, now: new Date(), sinceMs: performance.now() },
+      async prove() {
+        if (token === 'good' || token === 'weak') return aPrincipal({ displayName: token })
+        throw new BrokerError('permission_denied', 'invalid token')
+      },
+    }),
     authorize: async ({ principal }) => {
       if (principal.displayName !== 'good') throw new BrokerError('permission_denied', 'permission denied')
     },

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
+import { auth } from './auth.ts'
 import { footprint } from './footprint.ts'
 import { lag } from './lag.ts'
 import { rates } from './rates.ts'
@@ -14,11 +15,11 @@ import { openWorld, type World } from './world.ts'
  * JSON. Absolute numbers are this machine's; the ratios are what to trust.
  *
  *   --quick            a smoke run of under a minute, whose numbers mean little
- *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint
+ *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint, auth (decisions, issues, logins)
  *   --queue postgres   or redis; both when not said and Redis is there, but in a quick run
  *   --json <file>      the JSON goes there and not after the table
  */
-const MEASUREMENTS = ['issue', 'storm', 'lag', 'footprint']
+const MEASUREMENTS = ['issue', 'storm', 'lag', 'footprint', 'auth']
 
 const { values: options } = parseArgs({
   options: {
@@ -36,6 +37,7 @@ const FULL = {
   storm: { leases: 10_000, oneByOneMs: 2_000 },
   lagSeconds: 20,
   footprint: { leases: 100_000, starts: 8, rounds: 3 },
+  auth: { rounds: 5, warmUpMs: 4_000, turnMs: 1_000, decisions: { decisions: 50_000, warmUp: 20_000 } },
 }
 const QUICK: typeof FULL = {
   clients: [32],
@@ -43,6 +45,7 @@ const QUICK: typeof FULL = {
   storm: { leases: 1_000, oneByOneMs: 300 },
   lagSeconds: 3,
   footprint: { leases: 100_000, starts: 2, rounds: 1 },
+  auth: { rounds: 1, warmUpMs: 300, turnMs: 400, decisions: { decisions: 2_000, warmUp: 2_000 } },
 }
 
 const chosen = options.only.split(',')
@@ -86,6 +89,11 @@ async function measureEnding(
 
 /** Adds each measurement's figures as they come, so that one that fails does not take the others with it. */
 async function run(figures: Figure[]): Promise<void> {
+  const measureAlone = async (name: string, what: string, measure: () => Promise<Figure[]>) => {
+    if (!chosen.includes(name)) return
+    say(what)
+    figures.push(...(await measure()))
+  }
   const size = options.quick ? QUICK : FULL
   const world = await openWorld()
   const withRedis = options.queue === 'redis' || (options.queue === undefined && !options.quick)
@@ -97,10 +105,8 @@ async function run(figures: Figure[]): Promise<void> {
       if (redis) await measureEnding(world, size, figures, 'Redis', redis.url)
       else if (withRedis) say('no Redis: neither TEST_REDIS_URL nor redis-server is there')
     }
-    if (chosen.includes('footprint')) {
-      say('memory and start')
-      figures.push(...(await footprint(world, size.footprint)))
-    }
+    await measureAlone('footprint', 'memory and start', () => footprint(world, size.footprint))
+    await measureAlone('auth', 'logins, and what they may have', () => auth(world, size.auth))
   } finally {
     await redis?.stop()
     await world.close()

@@ -6,12 +6,15 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { processTimeMs } from './processor-time.ts'
 
 const CLI = fileURLToPath(new URL('../src/cli.js', import.meta.url))
 
 export type BrokerProcess = {
   /** Resident memory, in bytes. */
   memory(): Promise<number>
+  /** Processor time used so far, in milliseconds; 0 where the system has no /proc. */
+  processorMs(): Promise<number>
   stop(): Promise<void>
 }
 
@@ -25,7 +28,11 @@ export function startBroker(command: string, settings: Settings, folder: string)
     env: { PATH: process.env.PATH, ...settings },
     stdio: ['ignore', log, log],
   })
-  return { memory: () => residentBytes(child), stop: () => stop(child) }
+  return {
+    memory: () => residentBytes(child),
+    processorMs: () => processTimeMs(child.pid ?? 0),
+    stop: () => stop(child),
+  }
 }
 
 /** For profiling: BENCH_NODE_SERVER="--cpu-prof --cpu-prof-dir=/tmp/prof" and the same for a worker. */

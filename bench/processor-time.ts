@@ -13,15 +13,24 @@ export async function sessionTimeMs(postmasterPid: number, database: string): Pr
   return times.reduce((sum, ms) => sum + ms, 0)
 }
 
+/** Of one process. */
+export async function processTimeMs(pid: number): Promise<number> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat === '' ? 0 : usedMs(fieldsOf(stat))
+}
+
+/** After the program's name, which may hold anything: state, parent, and further on user and system time. */
+const fieldsOf = (stat: string): string[] => stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+const usedMs = (fields: readonly string[]): number => (Number(fields[11]) + Number(fields[12])) * TICK_MS
+
 async function timeOf(pid: string, postmasterPid: number, database: string): Promise<number> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
-    // After the program's name, which may hold anything: state, parent, and further on user and system time.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    const fields = fieldsOf(stat)
     if (Number(fields[1]) !== postmasterPid) return 0
     const title = await readFile(`/proc/${pid}/cmdline`, 'utf8')
     if (!title.includes(` ${database} `)) return 0
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS
+    return usedMs(fields)
   } catch {
     return 0 // it has just ended
   }

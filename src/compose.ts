@@ -2,39 +2,47 @@ import { hostname } from 'node:os'
 import type { EngineType } from './engine/engine.ts'
 import { postgres } from './engine/postgres/postgres.ts'
 import { type Api, createApi } from './http/app.ts'
+import { authJwtRoutes } from './http/auth-jwt.ts'
 import { authTokenRoutes } from './http/auth-token.ts'
 import { databaseRoutes } from './http/database.ts'
-import type { Ask } from './http/ports.ts'
 import type { Route } from './http/route.ts'
 import { type Listening, listen, type Tls } from './http/server.ts'
 import { sysCapabilitiesRoutes } from './http/sys-capabilities.ts'
 import { sysLeaseholdRoutes } from './http/sys-leasehold.ts'
 import { sysLeaseRoutes } from './http/sys-leases.ts'
 import { sysMountRoutes } from './http/sys-mounts.ts'
+import { sysPolicyRoutes } from './http/sys-policies.ts'
 import { systemStateRoutes } from './http/sys-state.ts'
+import { sysWrappingRoutes } from './http/sys-wrapping.ts'
+import { type AuthMounts, createAuthMounts } from './identity/auth-mounts.ts'
+import { createJwtMethod, type JwtMethod } from './identity/jwt/method.ts'
 import { createTokenStore, type TokenStore } from './identity/tokens.ts'
+import { createWrapping, type Wrapping } from './identity/wrapping.ts'
 import { createLeaseBook } from './lease/book.ts'
 import { createEnder, type Ender } from './lease/ender.ts'
 import { adminCredentials, createEnrolment, type Enrolment } from './lease/enrolment.ts'
+import { createIssuables, type Issuables } from './lease/issuables.ts'
 import { createIssue, type Issue } from './lease/issue.ts'
 import { createMounts, type Mounts } from './lease/mounts.ts'
 import { openReceiptSigner, type ReceiptSigner } from './lease/receipts.ts'
 import { createRenew, type Renew } from './lease/renew.ts'
+import { roleFacts } from './lease/role-facts.ts'
 import { createRoles, type Roles } from './lease/roles.ts'
 import { createRecovery, createSweep, type Sweep } from './lease/sweep.ts'
 import { createTargets } from './lease/targets.ts'
 import { splitLeaseId } from './lease/wire-id.ts'
 import { type Ledger, openLedger } from './ledger/db.ts'
 import { installationId } from './ledger/installation.ts'
+import { countHeld } from './ledger/lease-issue.ts'
 import { isMigrated, migrate } from './ledger/migrate.ts'
+import { policyShelf } from './ledger/policies.ts'
 import { sealedSecrets } from './ledger/sealed-secrets.ts'
-import { BrokerError } from './lib/errors.ts'
 import { newId } from './lib/ids.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
 import { VERSION } from './lib/version.ts'
-import { capabilities, decide, isRoot } from './policy/decide.ts'
-import type { Principal } from './policy/principal.ts'
+import { createAuthorizer } from './policy/authorize.ts'
+import { createPolicies, type Policies } from './policy/policies.ts'
 import { openWakeups } from './queue/wakeups.ts'
 import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
 
@@ -109,34 +117,34 @@ async function composeOn(
   const installation = await installationId(ledger, newId())
   const receipts = await openReceiptSigner(secrets, installation)
   const wakeups = openWakeups({ url: queueUrl.reveal(), installation, log })
-  const { wake } = wakeups
-  const wakeAt = (targetId: string, dueAt: Date, inMs: number) => {
-    const second = Math.ceil(dueAt.getTime() / 1_000)
-    wakeups.ensure(targetId, second, second * 1_000 - dueAt.getTime() + inMs)
-  }
-
+  const [wake, wakeAt] = [wakeups.wake, wakingAt(wakeups)]
   const targets = createTargets({
     ledger,
     engineTypes: ENGINE_TYPES,
     admin: (target) => adminCredentials(secrets, target),
     onRecovery: createRecovery({ ledger, wake, log }),
   })
-  const worker = `${hostname()}/${process.pid}/${newId().slice(0, 6)}`
-  const ender = createEnder({ ledger, targets, receipts, log, worker, wake })
+  const ender = createEnder({ ledger, targets, receipts, log, worker: workerName(), wake })
   const tokens = createTokenStore(ledger, (targetIds) => targetIds.forEach(wake))
-  const mounts = createMounts({ ledger, types: { secret: ['database'], auth: [] }, wake })
+  const mounts = createMounts({ ledger, types: { secret: ['database'], auth: ['jwt'] }, wake })
   const enrolment = createEnrolment({ ledger, secrets, engineTypes: ENGINE_TYPES, wake })
   const roles = createRoles({ ledger, engineTypes: ENGINE_TYPES })
-  const issue = createIssue({ ledger, targets, engineTypes: ENGINE_TYPES, ender, wakeAt })
+  const issuables = createIssuables(ledger)
+  const issue = createIssue({ ledger, issuables, targets, engineTypes: ENGINE_TYPES, ender, wakeAt })
   const renew = createRenew({ ledger, targets, wakeAt })
-  const { endExpiredTokens } = tokens
+  const { policies, authorizer, authMounts, jwt, wrapping } = composeAccess({ ledger, issuables, mounts })
+  const endExpiredTokens = () => Promise.all([tokens.endExpiredTokens(), wrapping.dropExpired()])
   const sweep = createSweep({ ledger, targets, ender, endExpiredTokens, intervalMs: sweepIntervalMs, log })
 
   const tables = routeTables({
     ledger,
     installation,
     tokens,
+    wrapping,
     mounts,
+    policies,
+    authMounts,
+    jwt,
     enrolment,
     roles,
     issue,
@@ -146,8 +154,9 @@ async function composeOn(
   })
   const api = createApi({
     log,
+    wrapping,
     identify: tokens.identify,
-    authorize: async (ask) => authorize(ask),
+    authorizer,
     findMount: mounts.resolve,
     routesOf: (type) => tables[type] ?? [],
   })
@@ -186,12 +195,51 @@ async function composeOn(
   }
 }
 
+const workerName = (): string => `${hostname()}/${process.pid}/${newId().slice(0, 6)}`
+
+/** Wake-ups are for whole seconds, so that all that is due in one shares a job. */
+const wakingAt =
+  ({ ensure }: Pick<ReturnType<typeof openWakeups>, 'ensure'>) =>
+  (targetId: string, dueAt: Date, inMs: number): void => {
+    const second = Math.ceil(dueAt.getTime() / 1_000)
+    ensure(targetId, second, second * 1_000 - dueAt.getTime() + inMs)
+  }
+
+/** Who may log in, and who may have what. */
+function composeAccess({
+  ledger,
+  issuables,
+  mounts,
+}: {
+  ledger: Ledger
+  issuables: Issuables
+  mounts: Mounts
+}) {
+  const policies = createPolicies(policyShelf(ledger))
+  const authMounts = createAuthMounts(ledger)
+  return {
+    policies,
+    authorizer: createAuthorizer({
+      policies,
+      roleOf: roleFacts({ issuables, mounts }),
+      leasesHeld: (principalId) => countHeld(ledger, principalId),
+    }),
+    authMounts,
+    jwt: createJwtMethod(ledger, authMounts),
+    wrapping: createWrapping(ledger),
+  }
+}
+
 /** The routes of each mount type; `system` is `sys/`. The published contract is held against this table. */
 export function routeTables(parts: {
   ledger: Ledger
   installation: string
   tokens: TokenStore
+  wrapping: Wrapping
   mounts: Mounts
+  policies: Policies
+  authMounts: AuthMounts
+  jwt: JwtMethod
   enrolment: Enrolment
   roles: Roles
   issue: Issue
@@ -199,11 +247,9 @@ export function routeTables(parts: {
   ender: Ender
   receipts: ReceiptSigner
 }): Record<string, readonly Route[]> {
-  const { ledger, installation, tokens, mounts, enrolment, roles, issue, renew, ender, receipts } = parts
+  const { ledger, installation, tokens, mounts, policies, enrolment, roles, issue, renew, ender, receipts } =
+    parts
   const book = createLeaseBook(ledger)
-  const mayTouch = (principal: Principal, tokenId: string) =>
-    isRoot(principal) || principal.tokenId === tokenId
-  const mayAccess = (principal: Principal, path: string) => capabilities(principal, path)[0] !== 'deny'
   return {
     system: [
       ...systemStateRoutes({
@@ -213,11 +259,14 @@ export function routeTables(parts: {
         initialized: () => isMigrated(ledger),
       }),
       ...sysCapabilitiesRoutes(tokens),
-      ...sysLeaseRoutes({ book, renew, ender, mayTouch }),
-      ...sysLeaseholdRoutes({ book, jwks: receipts.jwks, mayTouch }),
-      ...sysMountRoutes({ mounts, mayAccess }),
+      ...sysLeaseRoutes({ book, renew, ender, holder: tokens.holderById }),
+      ...sysLeaseholdRoutes({ book, jwks: receipts.jwks }),
+      ...sysMountRoutes(mounts),
+      ...sysPolicyRoutes(policies, tokens),
+      ...sysWrappingRoutes(parts.wrapping),
     ],
     token: authTokenRoutes(tokens),
+    jwt: authJwtRoutes({ tokens, mounts: parts.authMounts, jwt: parts.jwt }),
     database: databaseRoutes({
       enrolment,
       roles,
@@ -225,10 +274,4 @@ export function routeTables(parts: {
       undelivered: (leaseId) => ender.abandon(splitLeaseId(leaseId).id, 'undelivered'),
     }),
   }
-}
-
-function authorize({ principal, operation, path, sudo }: Ask): void {
-  const allowed = decide(principal, operation, path) === 'allow'
-  const sudoAllowed = !sudo || decide(principal, 'sudo', path) === 'allow'
-  if (!allowed || !sudoAllowed) throw new BrokerError('permission_denied', 'permission denied')
 }

@@ -4,41 +4,33 @@ import express, { type Express } from 'express'
 import { BrokerError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { sensitive } from '../lib/sensitive.ts'
+import {
+  type AccessParts,
+  allow,
+  capturing,
+  type Found,
+  find,
+  policyFace,
+  prove,
+  type Request,
+} from './access.ts'
 import { readParameters } from './body.ts'
 import { type Delivery, deliver, newDelivery } from './delivery.ts'
-import { asMultierror, BAD_TOKEN, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
+import { asMultierror, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
 import { decode, fieldWarnings } from './fields.ts'
-import { checkNamespace, readIdempotencyKey, readToken, refuseWrapping, sourceOf } from './headers.ts'
-import type { Ask, Identified, Mount, Operation, Parameters, Principal, Reading } from './ports.ts'
+import { checkNamespace, isTls, readIdempotencyKey, readToken, readWrapTtl, sourceOf } from './headers.ts'
+import type { Operation } from './ports.ts'
 import { readOperation, readTarget, type Target } from './request-line.ts'
-import { type Answer, type Captures, type Endpoint, matchRoute, type Route } from './route.ts'
+import type { Answer } from './route.ts'
+import { type AnswerWrapping, wrapped } from './wrapped.ts'
 
 const DEADLINE_MS = 90_000
 
-export type AppParts = {
+export type AppParts = AccessParts & {
   log: Logger
-  /** Reads the ledger for a request, and whose token it carries, if it carries one. */
-  identify(token: string | undefined): Promise<Identified>
-  /** Returns when policy lets this be; throws a `BrokerError` 'permission_denied' when not. */
-  authorize(ask: Ask): Promise<void>
-  /** The live mount that `path` lies in. Not asked about `sys/`. */
-  findMount(path: string, reading: Reading): Promise<Mount | undefined>
-  /** The table of a mount type; `system` is `sys/`. Empty for a type without one. */
-  routesOf(mountType: string): readonly Route[]
+  wrapping: AnswerWrapping
   /** How long a handler may take before its caller is told to give up. */
   deadlineMs?: number
-}
-
-const SYSTEM: Mount = { id: 'sys', path: 'sys/', type: 'system', description: '', config: {}, options: null }
-
-/** What is known of a request so far; each check adds to it, and the log line and the error reply read it. */
-type Request = {
-  id: string
-  source: string
-  token: string | undefined
-  /** Asked for when first needed: what needs neither token nor mount, such as health, needs no ledger. */
-  identified?: Promise<Identified>
-  principal?: Principal
 }
 
 export type Api = {
@@ -73,7 +65,7 @@ type HttpRequest = IncomingMessage & { originalUrl: string }
 
 async function serve(parts: AppParts, req: HttpRequest, res: ServerResponse): Promise<void> {
   const startedAt = performance.now()
-  const request: Request = { id: randomUUID(), source: sourceOf(req), token: readToken(req) }
+  const request: Request = { id: randomUUID(), source: sourceOf(req), token: readToken(req), tls: isTls(req) }
   const log = parts.log.child({ request_id: request.id })
   const delivery = newDelivery((error) => log.error({ err: error }, 'an undelivered answer was not undone'))
   res.setHeader('Leasehold-Request-Id', request.id)
@@ -115,16 +107,18 @@ async function answer(
   if (!target) return errorsReply(404, [])
   const operation = readOperation(req.method ?? '', target.query)
   const parameters = await readParameters(req, operation, target.query)
-  refuseWrapping(req)
+  const wrapTtlSeconds = readWrapTtl(req)
+  const wrapping = wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }
+  Object.assign(request, wrapping)
   checkNamespace(req, res)
   refuseWriteToFolder(operation, target)
   const found = await find(parts, request, target, operation)
-  await prove(parts, request, found.endpoint)
+  await prove(parts, request, found.endpoint, parameters)
   await allow(parts, request, found, parameters)
   const { mount, endpoint, captures } = mustExist(found)
   if (target.query.get('help')) return helpReply(found)
   const fields = decode(endpoint.fields, parameters)
-  const warnings = fieldWarnings(endpoint.fields, parameters, captures)
+  const warnings = endpoint.anyFields ? [] : fieldWarnings(endpoint.fields, parameters, captures)
   const idempotencyKey = readIdempotencyKey(req)
   const reading = (await request.identified)?.reading
   const reply = await withinDeadline(parts.deadlineMs ?? DEADLINE_MS, delivery, (signal) =>
@@ -135,17 +129,21 @@ async function answer(
       path: found.path,
       fields,
       parameters,
-      capture: (name) => captureOf(captures, name),
+      capture: capturing(captures),
       source: request.source,
       signal,
       onUndelivered: delivery.onUndelivered,
       ...(request.token !== undefined && { token: sensitive(request.token) }),
       ...(request.principal && { principal: request.principal }),
       ...(reading && { reading }),
+      ...(request.decision && { decision: request.decision }),
+      policy: policyFace(parts, request),
       ...(idempotencyKey !== undefined && { idempotencyKey }),
+      ...wrapping,
     }),
   )
-  return wireReply(reply, { requestId: request.id, operation, mountType: mount.type, warnings })
+  const wire = wireReply(reply, { requestId: request.id, operation, mountType: mount.type, warnings })
+  return wrapped(parts.wrapping, { wire, reply, request, found, delivery })
 }
 
 function allowedMethods(res: ServerResponse): WireReply {
@@ -157,63 +155,6 @@ function refuseWriteToFolder(operation: Operation, target: Target): void {
   if (target.endsInSlash && (operation === 'update' || operation === 'patch')) {
     throw new BrokerError('invalid_request', "cannot write to a path ending in '/'")
   }
-}
-
-type Found = {
-  operation: Operation
-  /** The path as policy judges it and handlers see it. */
-  path: string
-  mount: Mount | undefined
-  route: Route | undefined
-  endpoint: Endpoint | undefined
-  captures: Captures
-}
-
-/** Looks up what the request means, and says nothing yet about what is missing: that is for callers with rights. */
-async function find(parts: AppParts, request: Request, target: Target, operation: Operation): Promise<Found> {
-  const inSystem = `${target.path}/`.startsWith(SYSTEM.path)
-  const mount = inSystem
-    ? SYSTEM
-    : await parts.findMount(target.path, (await identified(parts, request)).reading)
-  const rest = mount ? target.path.slice(mount.path.length) : ''
-  const match = mount && matchRoute(parts.routesOf(mount.type), rest)
-  return {
-    operation,
-    path: operation === 'list' ? `${target.path}/` : target.path,
-    mount,
-    route: match?.route,
-    endpoint: match?.route.on[operation],
-    captures: match?.captures ?? {},
-  }
-}
-
-const identified = (parts: AppParts, request: Request): Promise<Identified> =>
-  (request.identified ??= parts.identify(request.token))
-
-const badToken = () => new BrokerError('permission_denied', BAD_TOKEN)
-
-async function prove(parts: AppParts, request: Request, endpoint: Endpoint | undefined): Promise<void> {
-  const proof = endpoint?.proof ?? 'token'
-  if (proof === 'none' || (proof === 'optional' && request.token === undefined)) return
-  if (request.token === undefined) throw badToken()
-  const { prove } = await identified(parts, request)
-  request.principal = await prove(request.source).catch((error) => {
-    throw error instanceof BrokerError && error.code === 'permission_denied' ? badToken() : error
-  })
-}
-
-/** Policy comes before any 404 or 405, so that no one learns what exists where they have no rights. */
-async function allow(parts: AppParts, request: Request, found: Found, parameters: Parameters): Promise<void> {
-  if (found.endpoint && found.endpoint.proof !== 'token') return
-  if (!request.principal) throw badToken()
-  await parts.authorize({
-    principal: request.principal,
-    operation: found.operation,
-    path: found.path,
-    sudo: found.endpoint?.sudo ?? false,
-    parameters,
-    source: request.source,
-  })
 }
 
 function mustExist({ path, mount, route, endpoint, captures }: Found) {
@@ -229,12 +170,6 @@ function helpReply({ path, route }: Found): WireReply {
   const help = `${path}: ${Object.keys(route?.on ?? {}).join(', ')}`
   const body = JSON.stringify({ help, see_also: [], openapi: null })
   return { status: 200, type: 'application/json', body }
-}
-
-function captureOf(captures: Captures, name: string): string {
-  const value = captures[name]
-  if (value === undefined) throw new Error(`the route captures nothing under ${name}`)
-  return value
 }
 
 /** Runs the handler. One that outlives its deadline goes on unheard; what it answers counts as not delivered. */

@@ -68,11 +68,14 @@ function createRoutes(tokens: TokenStore): Route[] {
 
 async function create(
   tokens: TokenStore,
-  { principal, path, fields, onUndelivered }: Call<typeof CREATE_FIELDS>,
+  call: Call<typeof CREATE_FIELDS>,
   { orphan = false, roleName }: { orphan?: boolean; roleName?: string } = {},
 ): Promise<Answer> {
+  const { principal, path, fields, onUndelivered } = call
+  const capabilities = await call.policy.capabilities(path)
   const { token, entry, warnings } = await tokens.create(principal, {
     path,
+    sudo: capabilities.includes('sudo') || capabilities.includes('root'),
     orphan,
     ...(roleName !== undefined && { roleName }),
     id: fields.id,

@@ -1,6 +1,5 @@
 import type { Enrolment, Target } from '../lease/enrolment.ts'
 import type { Issue, Issued } from '../lease/issue.ts'
-import type { Mount } from '../lease/mounts.ts'
 import type { Role, Roles } from '../lease/roles.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { Reply } from './envelope.ts'
@@ -41,8 +40,14 @@ export function databaseRoutes(parts: {
         read: handle({}, async ({ mount, capture }) =>
           shownTarget(await enrolment.find(mount.id, capture('name'))),
         ),
-        update: handle(CONFIG_FIELDS, async ({ mount, capture, fields }) =>
-          withWarnings(await enrolment.write(mount.id, capture('name'), targetWrite(fields))),
+        update: handle(
+          CONFIG_FIELDS,
+          async ({ mount, capture, fields }) =>
+            withWarnings(await enrolment.write(mount.id, capture('name'), targetWrite(fields))),
+          {
+            exists: async ({ mount, capture }) =>
+              (await enrolment.find(mount.id, capture('name'))) !== undefined,
+          },
         ),
         delete: handle({ force: defaulted(bool, false) }, async ({ mount, capture, fields }) => {
           await enrolment.remove(mount.id, capture('name'), fields.force)
@@ -66,8 +71,13 @@ export function databaseRoutes(parts: {
         read: handle({}, async ({ mount, capture }) =>
           shownRole(await roles.find(mount.id, capture('name'))),
         ),
-        update: handle(ROLE_FIELDS, async ({ mount, capture, fields }) =>
-          withWarnings(await roles.write(mount.id, capture('name'), roleWrite(fields))),
+        update: handle(
+          ROLE_FIELDS,
+          async ({ mount, capture, fields }) =>
+            withWarnings(await roles.write(mount.id, capture('name'), roleWrite(fields))),
+          {
+            exists: async ({ mount, capture }) => (await roles.find(mount.id, capture('name'))) !== undefined,
+          },
         ),
         delete: handle({}, async ({ mount, capture }) => {
           await roles.remove(mount.id, capture('name'))
@@ -78,17 +88,22 @@ export function databaseRoutes(parts: {
     {
       path: 'creds/:name',
       on: {
-        read: handle({}, async (call) => {
-          const issued = await issue({
-            principal: call.principal,
-            reading: call.reading,
-            mount: call.mount as Mount,
-            path: call.path,
-            roleName: call.capture('name'),
-          })
-          call.onUndelivered(() => parts.undelivered(issued.leaseId))
-          return leased(issued)
-        }),
+        read: handle(
+          {},
+          async (call) => {
+            const issued = await issue({
+              principal: call.principal,
+              reading: call.reading,
+              mount: call.mount,
+              allowedBy: call.decision.by,
+              path: call.path,
+              roleName: call.capture('name'),
+            })
+            call.onUndelivered(() => parts.undelivered(issued.leaseId))
+            return leased(issued)
+          },
+          { role: 'name' },
+        ),
       },
     },
   ]

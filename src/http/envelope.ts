@@ -20,6 +20,10 @@ export type Reply = {
   bare?: Readonly<Record<string, unknown>>
   /** A body that is not JSON: metrics in text form. */
   text?: { type: string; body: string }
+  /** The whole body of another answer, as it was. */
+  verbatim?: string
+  /** Where the answer itself waits: `data` and `auth` are with it. */
+  wrapInfo?: Readonly<Record<string, unknown>>
 }
 
 /** What goes on the wire. No body means no body; the type is still said. */
@@ -47,6 +51,7 @@ export function wireReply(
   const status = reply.status ?? 200
   if (reply.text) return { status, body: reply.text.body, type: reply.text.type }
   if (reply.bare) return jsonReply(status, reply.bare)
+  if (reply.verbatim !== undefined) return { status, body: reply.verbatim, type: JSON_TYPE }
   if (context.operation === 'list' && isEmptyList(reply)) return NOTHING_FOUND
   if (status === 202 && !reply.data && !reply.warnings) return { status, type: JSON_TYPE }
   return jsonReply(status, envelope(reply, context))
@@ -65,12 +70,13 @@ function envelope(
   const warnings = [...(reply.warnings ?? []), ...context.warnings]
   return {
     ...(reply.injected && reply.data),
-    request_id: context.requestId,
+    // Whoever opens what is wrapped finds the request's id in it.
+    request_id: reply.wrapInfo ? '' : context.requestId,
     lease_id: reply.lease?.id ?? '',
     renewable: reply.lease?.renewable ?? false,
     lease_duration: Math.trunc(reply.lease?.durationSeconds ?? 0),
     data: reply.data ?? null,
-    wrap_info: null,
+    wrap_info: reply.wrapInfo ?? null,
     warnings: warnings.length > 0 ? warnings : null,
     auth: reply.auth ?? null,
     mount_type: context.mountType,

@@ -56,6 +56,10 @@ export const alias = <T, Sure extends boolean>(of: Field<T, Sure>, ...names: str
 
 export const text = field('a string', readText)
 export const duration = field('a duration such as 3600, "1h30m" or "2d"', readDuration)
+/** As `duration`, and -1 for none at all. */
+export const leeway = field('a duration, or -1 for none', (raw) =>
+  raw === -1 || raw === '-1' ? -1 : readDuration(raw),
+)
 export const bool = field('true or false', readBool)
 export const int = field('a whole number', readInt)
 /** A list, or one string with commas between. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { parseDuration } from '../lib/duration.ts'
+import { formatDuration, parseDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
+import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
 
 const refuse = (text: string) => new BrokerError('invalid_request', text)
 
@@ -9,14 +10,27 @@ const header = (req: IncomingMessage, name: string): string | undefined => {
   return Array.isArray(value) ? value.join(', ') : value
 }
 
-/** Wrapping is not there yet, and to ignore the header would hand out in the clear what was to be wrapped. */
-export function refuseWrapping(req: IncomingMessage): void {
+/**
+ * For how many seconds the answer shall wait wrapped; undefined when it is not to be. What cannot be done is refused
+ * and never ignored: that would hand out in the clear what was to be wrapped.
+ */
+export function readWrapTtl(req: IncomingMessage): number | undefined {
   const asked = header(req, 'x-vault-wrap-ttl')
-  if (asked === undefined) return
+  if (asked === undefined) return undefined
   const seconds = parseDuration(asked)
-  if (seconds === undefined) throw refuse('error parsing X-Vault-Wrap-TTL header: not a duration')
-  if (seconds > 0) throw refuse('response wrapping is not supported: send no X-Vault-Wrap-TTL header')
+  if (seconds === undefined) throw unusable('not a duration')
+  if (seconds === 0 && /[1-9]/.test(asked)) throw unusable('shorter than a second')
+  if (seconds > SYSTEM_MAX_TTL_SECONDS) {
+    throw unusable(`longer than ${formatDuration(SYSTEM_MAX_TTL_SECONDS)}`)
+  }
+  if (seconds === 0) return undefined
+  if (header(req, 'x-vault-wrap-format')?.trim().toLowerCase() === 'jwt') {
+    throw refuse('X-Vault-Wrap-Format: jwt is not supported; leave the header out')
+  }
+  return seconds
 }
+
+const unusable = (why: string) => refuse(`error parsing X-Vault-Wrap-TTL header: ${why}`)
 
 /** There is one namespace, the root. Another one is refused, not ignored: its caller would act on the wrong one. */
 export function checkNamespace(req: IncomingMessage, res: ServerResponse): void {
@@ -48,3 +62,5 @@ export function readIdempotencyKey(req: IncomingMessage): string | undefined {
 /** The caller's address; an IPv4 one in plain form. Forwarding headers are not believed. */
 export const sourceOf = (req: IncomingMessage): string =>
   (req.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '')
+
+export const isTls = (req: IncomingMessage): boolean => 'encrypted' in req.socket

@@ -1,8 +1,10 @@
 import type { Identified } from '../identity/authenticate.ts'
+import type { Authorizer, Decision, Explained, GrantedPattern, Question } from '../policy/authorize.ts'
 import type { Principal } from '../policy/principal.ts'
 
-export type { Identified, Principal }
+export type { Authorizer, Decision, Explained, GrantedPattern, Identified, Principal, Question }
 export type Reading = Identified['reading']
+export type AclOperation = Question['operation']
 
 /** What may be asked of a path. POST and PUT are one operation, as in the dialect. */
 export type Operation = 'read' | 'list' | 'update' | 'patch' | 'delete'
@@ -10,6 +12,8 @@ export type Operation = 'read' | 'list' | 'update' | 'patch' | 'delete'
 /** Where an engine or an auth method answers. `path` ends with a slash; auth mounts begin with `auth/`. */
 export type Mount = {
   id: string
+  /** The name the wire knows it by wherever its path may have changed. */
+  accessor: string
   path: string
   type: string
   description: string
@@ -19,14 +23,3 @@ export type Mount = {
 
 /** Request fields as they came: JSON values from a body, strings and lists of strings from a query or a form. */
 export type Parameters = Readonly<Record<string, unknown>>
-
-/** The question put to policy. `path` is decoded, without `/v1/`, and ends in a slash only for `list`. */
-export type Ask = {
-  principal: Principal
-  operation: Operation
-  path: string
-  sudo: boolean
-  parameters: Parameters
-  /** The address the request came from. */
-  source: string
-}

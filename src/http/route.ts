@@ -1,7 +1,16 @@
 import type { Sensitive } from '../lib/sensitive.ts'
 import type { Reply } from './envelope.ts'
 import type { Decoded, Fields } from './fields.ts'
-import type { Mount, Operation, Parameters, Principal, Reading } from './ports.ts'
+import type {
+  Decision,
+  Explained,
+  GrantedPattern,
+  Mount,
+  Operation,
+  Parameters,
+  Principal,
+  Reading,
+} from './ports.ts'
 
 /**
  * A route is data. `path` is relative to its mount. Captures: `:name` takes a name as the dialect allows them
@@ -34,24 +43,69 @@ export type OpenCall<F extends Fields = Fields> = {
   principal?: Principal
   /** The ledger as this request found it. */
   reading?: Reading
+  decision?: Decision
+  policy: PolicyFace
   /** `Leasehold-Idempotency-Key`, checked. */
   idempotencyKey?: string
+  /** For how long the answer will wait wrapped, if it will. */
+  wrapTtlSeconds?: number
   /** Aborted when the request's deadline has passed: nobody is waiting any more. */
   signal: AbortSignal
   /** Runs `undo` after the handler has answered, once, if that answer could not be handed over in full. */
   onUndelivered(undo: () => Promise<void>): void
 }
 
+/** A request that somebody might make, now and from here unless said otherwise. */
+export type PolicyAsk = {
+  principal: Principal
+  operation: Operation
+  path: string
+  parameters?: Parameters
+  sourceAddress?: string
+  tls?: boolean
+  now?: Date
+  /** As a `Question` has them. */
+  again?: boolean
+  leasesHeld?: number
+}
+
+/** Policy as a handler may ask it: in the circumstances of the request in hand. */
+export type PolicyFace = {
+  /** What one may do at a path, in the dialect's words; nothing for a caller without a token. */
+  capabilities(path: string, as?: Principal): Promise<string[]>
+  /** Every pattern of the caller's policies whose conditions hold, and what it grants; undefined for root. */
+  patterns(): Promise<GrantedPattern[] | undefined>
+  decide(ask: PolicyAsk): Promise<Decision>
+  explain(ask: PolicyAsk): Promise<Explained>
+}
+
 export type Call<F extends Fields = Fields> = OpenCall<F> & {
   principal: Principal
   token: Sensitive
   reading: Reading
+  /** By what policy let the call be. */
+  decision: Decision
 }
 
 /** token: proven and allowed by policy. optional: a token that is sent must be good, and policy is the handler's. */
 type Proof = 'token' | 'optional' | 'none'
 
-export type Endpoint = {
+/** Of the mount the request is for, and what its path captured. */
+export type Place = { mount: Mount; capture(name: string): string }
+
+type Options = {
+  sudo?: boolean
+  /** The capture that names the role being asked for: policy may go by what is known of it. */
+  role?: string
+  /** Writing what is not there yet takes `create` instead of `update`. */
+  exists?(place: Place): Promise<boolean>
+  /** Its field `token` is a wrapping token, or else the client token is. */
+  byWrappingToken?: true
+  /** Takes fields of any name, so none is unrecognized. */
+  anyFields?: true
+}
+
+export type Endpoint = Options & {
   fields: Fields
   proof: Proof
   sudo: boolean
@@ -62,11 +116,12 @@ export type Endpoint = {
 export const handle = <F extends Fields>(
   fields: F,
   run: (call: Call<F>) => Promise<Answer>,
-  { sudo = false }: { sudo?: boolean } = {},
+  options: Options = {},
 ): Endpoint => ({
+  sudo: false,
+  ...options,
   fields,
   proof: 'token',
-  sudo,
   // The dispatcher has decoded by this very table and proved the token before it comes here.
   run: (call) => run(call as unknown as Call<F>),
 })

@@ -1,8 +1,8 @@
 import type { TokenStore } from '../identity/tokens.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { capabilities, type Holder } from '../policy/decide.ts'
+import type { Principal } from '../policy/principal.ts'
 import { alias, commaList, type Fields, required, text } from './fields.ts'
-import { type Answer, handle, type Route } from './route.ts'
+import { type Answer, type Call, handle, type Route } from './route.ts'
 
 const PATHS = required(alias(commaList, 'path'), 'paths must be supplied')
 
@@ -11,35 +11,45 @@ const SELF_FIELDS = { paths: PATHS, token: text } satisfies Fields
 const TOKEN_FIELDS = { paths: PATHS, token: required(text, 'missing token') } satisfies Fields
 const ACCESSOR_FIELDS = { paths: PATHS, accessor: required(text, 'missing accessor') } satisfies Fields
 
+type Holders = Pick<TokenStore, 'holder' | 'holderOf'>
+
 /** What a token may do at given paths, relative to `sys/`. */
-export const sysCapabilitiesRoutes = (tokens: Pick<TokenStore, 'lookup' | 'lookupAccessor'>): Route[] => [
+export const sysCapabilitiesRoutes = (tokens: Holders): Route[] => [
   {
     path: 'capabilities-self',
-    on: { update: handle(SELF_FIELDS, async ({ principal, fields }) => answer(principal, fields.paths)) },
+    on: { update: handle(SELF_FIELDS, (call) => answer(call, call.principal, call.fields.paths)) },
   },
   {
     path: 'capabilities',
     on: {
-      update: handle(TOKEN_FIELDS, async ({ fields }) =>
-        answer(await tokens.lookup(fields.token).catch(asInvalid), fields.paths),
+      update: handle(TOKEN_FIELDS, async (call) =>
+        answer(call, await tokens.holder(call.fields.token).catch(asInvalid), call.fields.paths),
       ),
     },
   },
   {
     path: 'capabilities-accessor',
     on: {
-      update: handle(ACCESSOR_FIELDS, async ({ fields }) =>
-        answer(await tokens.lookupAccessor(fields.accessor), fields.paths),
+      update: handle(ACCESSOR_FIELDS, async (call) =>
+        answer(call, await tokens.holderOf(call.fields.accessor), call.fields.paths),
       ),
     },
   },
 ]
 
-function answer(holder: Holder, paths: readonly string[]): Answer {
-  const found = paths.map((path): [string, string[]] => [
-    path,
-    capabilities(holder, path.replace(/^\/+/, '')),
-  ])
+async function answer(
+  { policy }: Pick<Call, 'policy'>,
+  holder: Principal,
+  paths: readonly string[],
+): Promise<Answer> {
+  const found = await Promise.all(
+    paths.map(
+      async (path): Promise<[string, string[]]> => [
+        path,
+        await policy.capabilities(path.replace(/^\/+/, ''), holder),
+      ],
+    ),
+  )
   const only = found.length === 1 ? found[0]?.[1] : undefined
   return { data: { ...Object.fromEntries(found), ...(only && { capabilities: only }) }, injected: true }
 }

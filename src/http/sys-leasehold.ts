@@ -1,22 +1,18 @@
 import type { JWK } from 'jose'
 import type { LeaseBook } from '../lease/book.ts'
-import type { Principal } from '../policy/principal.ts'
+import { mayTouch } from './own-leases.ts'
 import { handle, handleOpen, type Route } from './route.ts'
 
 /** Our own endpoints about leases, relative to `sys/`. */
-export function sysLeaseholdRoutes(parts: {
-  book: LeaseBook
-  jwks: () => { keys: JWK[] }
-  mayTouch: (principal: Principal, tokenId: string) => boolean
-}): Route[] {
+export function sysLeaseholdRoutes(parts: { book: LeaseBook; jwks: () => { keys: JWK[] } }): Route[] {
   return [
     { path: 'leasehold/jwks', on: { read: handleOpen({}, async () => ({ bare: parts.jwks() })) } },
     {
       path: 'leasehold/receipts/:lease_id*',
       on: {
-        read: handle({}, async ({ capture, principal }) => {
-          const leaseId = capture('lease_id')
-          await parts.book.find(leaseId, (tokenId) => parts.mayTouch(principal, tokenId))
+        read: handle({}, async (call) => {
+          const leaseId = call.capture('lease_id')
+          await parts.book.find(leaseId, mayTouch(call))
           const receipt = await parts.book.receipt(leaseId)
           return receipt === undefined ? undefined : { data: { receipt } }
         }),

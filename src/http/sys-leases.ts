@@ -6,14 +6,15 @@ import { BrokerError } from '../lib/errors.ts'
 import type { Principal } from '../policy/principal.ts'
 import { bool, defaulted, duration, type Fields, text } from './fields.ts'
 import { shownTerms } from './lease-answers.ts'
+import { mayTouch } from './own-leases.ts'
 import { type Answer, type Call, handle, type Route } from './route.ts'
 
 type Parts = {
   book: LeaseBook
   renew: Renew
   ender: Ender
-  /** Whether policy lets the caller touch leases of this token: its own, or all. */
-  mayTouch: (principal: Principal, tokenId: string) => boolean
+  /** Who asked for a lease, as that token proved it, whether or not it still lives. */
+  holder: (tokenId: string) => Promise<Principal>
 }
 
 const RENEW_FIELDS = { lease_id: text, increment: duration } satisfies Fields
@@ -105,17 +106,14 @@ const keys = (found: string[]): Answer => ({ data: { keys: found } })
 
 const withSlash = (prefix: string): string => (prefix.endsWith('/') ? prefix : `${prefix}/`)
 
-const touchable = (parts: Parts, principal: Principal) => (tokenId: string) =>
-  parts.mayTouch(principal, tokenId)
-
 function requireLeaseId(leaseId: string | undefined): string {
   if (!leaseId) throw new BrokerError('invalid_request', 'lease_id must be specified')
   return leaseId
 }
 
-async function lookUp(parts: Parts, { principal, fields }: Call<{ lease_id: typeof text }>): Promise<Answer> {
-  const leaseId = requireLeaseId(fields.lease_id)
-  const lease = await parts.book.find(leaseId, touchable(parts, principal))
+async function lookUp(parts: Parts, call: Call<{ lease_id: typeof text }>): Promise<Answer> {
+  const leaseId = requireLeaseId(call.fields.lease_id)
+  const lease = await parts.book.find(leaseId, mayTouch(call))
   // In the dialect an ended lease is unknown; its history is in the receipt.
   if (lease.state === 'revoked') throw new BrokerError('invalid_request', 'invalid lease')
   return { data: shownLease(leaseId, lease) }
@@ -147,14 +145,26 @@ function shownLease(leaseId: string, lease: Lease): Record<string, unknown> {
 
 async function renewLease(
   parts: Parts,
-  { principal, fields }: Call<typeof RENEW_FIELDS>,
+  call: Call<typeof RENEW_FIELDS>,
   sentLeaseId: string | undefined,
 ): Promise<Answer> {
   const leaseId = requireLeaseId(sentLeaseId)
+  const { fields, parameters, policy, principal } = call
   const terms = await parts.renew({
     leaseId,
     incrementSeconds: fields.increment || undefined,
-    mayTouch: touchable(parts, principal),
+    mayTouch: mayTouch(call),
+    async stillAllowed({ tokenId, path }) {
+      const holder = tokenId === principal.tokenId ? principal : await parts.holder(tokenId)
+      const { allowed } = await policy.decide({
+        principal: holder,
+        operation: 'read',
+        path,
+        parameters,
+        again: true,
+      })
+      return allowed
+    },
   })
   return {
     lease: { id: leaseId, renewable: true, durationSeconds: terms.ttlSeconds },
@@ -165,11 +175,12 @@ async function renewLease(
 
 async function revoke(
   parts: Parts,
-  { principal, fields }: Call<typeof REVOKE_FIELDS>,
+  call: Call<typeof REVOKE_FIELDS>,
   sentLeaseId: string | undefined,
 ): Promise<Answer> {
   const leaseId = requireLeaseId(sentLeaseId)
-  const lease = await parts.book.find(leaseId, touchable(parts, principal)).catch(ignoreUnknown)
+  const { fields } = call
+  const lease = await parts.book.find(leaseId, mayTouch(call)).catch(ignoreUnknown)
   // Revoking what is not there has succeeded, in the dialect.
   if (!lease || lease.state === 'revoked') return fields.sync ? undefined : { status: 202 }
   if (!fields.sync) {

@@ -3,31 +3,23 @@ import { type Mount, type Mounts, noSuchMount } from '../lease/mounts.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { SYSTEM_DEFAULT_TTL_SECONDS, SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
 import { type Decoded, decode, duration, keyValues, map, text } from './fields.ts'
-import type { Principal } from './ports.ts'
 import { type Answer, handle, handleOpen, type OpenCall, type Route } from './route.ts'
 
-type Parts = {
-  mounts: Mounts
-  /** Whether policy gives the caller any right at a path. */
-  mayAccess: (principal: Principal, path: string) => boolean
-}
-
 /** `sys/mounts`, `sys/auth` and the preflight that clients make before they read, relative to `sys/`. */
-export function sysMountRoutes(parts: Parts): Route[] {
-  const { mounts } = parts
+export function sysMountRoutes(mounts: Mounts): Route[] {
   return [
     ...familyRoutes(mounts, { family: 'mounts', prefix: '' }),
     ...familyRoutes(mounts, { family: 'auth', prefix: 'auth/' }),
     {
       path: 'internal/ui/mounts',
       on: {
-        read: handleOpen({}, ({ principal }) => visibleMounts(parts, principal), { readToken: true }),
+        read: handleOpen({}, (call) => visibleMounts(mounts, call), { readToken: true }),
       },
     },
     {
       path: 'internal/ui/mounts/:path*',
       on: {
-        read: handleOpen({}, (call) => preflight(parts, call.capture('path'), call), {
+        read: handleOpen({}, (call) => preflight(mounts, call.capture('path'), call), {
           readToken: true,
         }),
       },
@@ -40,14 +32,14 @@ type Family = { family: 'mounts' | 'auth'; prefix: '' | 'auth/' }
 
 const ENABLE_FIELDS = { type: text, description: text, config: map, options: keyValues }
 
-const TUNE_FIELDS = {
-  description: text,
+const CONFIG_FIELDS = {
   default_lease_ttl: duration,
   max_lease_ttl: duration,
-  options: keyValues,
+  environment: text,
+  labels: keyValues,
 }
 
-const CONFIG_FIELDS = { default_lease_ttl: duration, max_lease_ttl: duration }
+const TUNE_FIELDS = { ...CONFIG_FIELDS, description: text, options: keyValues }
 
 function familyRoutes(mounts: Mounts, { family, prefix }: Family): Route[] {
   const at = (path: string) => `${prefix}${path.replace(/\/+$/, '')}/`
@@ -96,6 +88,8 @@ function mountChange(
     ...(fields.options !== undefined && { options: fields.options }),
     ...(config.default_lease_ttl !== undefined && { defaultLeaseTtl: config.default_lease_ttl }),
     ...(config.max_lease_ttl !== undefined && { maxLeaseTtl: config.max_lease_ttl }),
+    ...(config.environment !== undefined && { environment: config.environment }),
+    ...(config.labels !== undefined && { labels: config.labels }),
   }
 }
 
@@ -126,8 +120,15 @@ const shownMount = (mount: Mount): Record<string, unknown> => ({
   config: {
     ...rawTtls(mount),
     force_no_cache: false,
+    ...labelling(mount),
     ...(mount.path.startsWith('auth/') && { token_type: 'default-service' }),
   },
+})
+
+/** What policy conditions may go by, where the mount states it. */
+const labelling = ({ config: { environment, labels } }: Mount): Record<string, unknown> => ({
+  ...(environment !== undefined && { environment }),
+  ...(labels !== undefined && { labels }),
 })
 
 function rawTtls(mount: Mount): Record<string, number> {
@@ -143,15 +144,15 @@ function shownConfig(mount: Mount): Record<string, unknown> {
     max_lease_ttl: maxSeconds || SYSTEM_MAX_TTL_SECONDS,
     force_no_cache: false,
     options: mount.options,
+    ...labelling(mount),
   }
 }
 
 /** The mounts the caller has any rights under; a caller without a token sees none, since none is marked public. */
-async function visibleMounts(
-  { mounts, mayAccess }: Parts,
-  principal: Principal | undefined,
-): Promise<Answer> {
-  const visible = principal ? (await mounts.list()).filter(({ path }) => mayAccess(principal, path)) : []
+async function visibleMounts(mounts: Mounts, call: OpenCall): Promise<Answer> {
+  const all = call.principal ? await mounts.list() : []
+  const rights = await Promise.all(all.map(({ path }) => mayAccess(call, path)))
+  const visible = all.filter((_, i) => rights[i])
   const shown = (prefix: '' | 'auth/') =>
     Object.fromEntries(
       visible
@@ -162,13 +163,9 @@ async function visibleMounts(
 }
 
 /** One text for a mount that does not exist and one the caller has no business with. */
-async function preflight(
-  { mounts, mayAccess }: Parts,
-  path: string,
-  { principal, reading }: Pick<OpenCall, 'principal' | 'reading'>,
-): Promise<Answer> {
-  const mount =
-    principal && reading && mayAccess(principal, path) ? await mounts.resolve(path, reading) : undefined
+async function preflight(mounts: Mounts, path: string, call: OpenCall): Promise<Answer> {
+  const { reading } = call
+  const mount = reading && (await mayAccess(call, path)) ? await mounts.resolve(path, reading) : undefined
   if (!mount) {
     const shown = `${path.replace(/\/+$/, '')}/`
     throw new BrokerError(
@@ -177,4 +174,10 @@ async function preflight(
     )
   }
   return { data: { ...shownMount(mount), path: mount.path } }
+}
+
+/** Whether policy gives the caller any right at a path. */
+async function mayAccess({ policy }: OpenCall, path: string): Promise<boolean> {
+  const [first = 'deny'] = await policy.capabilities(path)
+  return first !== 'deny'
 }

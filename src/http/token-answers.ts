@@ -14,7 +14,7 @@ export const tokenAuth = (
   metadata: entry.metadata,
   lease_duration: ttlSeconds,
   renewable: entry.renewable,
-  entity_id: '',
+  entity_id: entry.entityId ?? '',
   token_type: entry.type,
   orphan: entry.parentId === null,
   mfa_requirement: null,
@@ -43,7 +43,7 @@ export const shownToken = (token: KnownToken, id: string): Record<string, unknow
   renewable: token.renewable,
   ttl: token.expiresAt ? Math.trunc((token.expiresAt.getTime() - token.now.getTime()) / 1_000) : 0,
   explicit_max_ttl: token.explicitMaxTtlSeconds,
-  entity_id: '',
+  entity_id: token.entityId ?? '',
   type: token.type,
   issue_time: token.issuedAt.toISOString(),
   ...(token.renewedAt && {

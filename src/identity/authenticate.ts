@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import type { Ledger } from '../ledger/db.ts'
 import type { Reading } from '../ledger/reading.ts'
 import { endTrees, type TokensEnded } from '../ledger/token-ending.ts'
-import { type KnownToken, readTokens, type Spent, spendUses } from '../ledger/tokens.ts'
+import { type KnownToken, readTokens, type Spent, spendUses, type Token } from '../ledger/tokens.ts'
 import { batcher } from '../lib/batcher.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { ok, type Result } from '../lib/result.ts'
-import type { Principal } from '../policy/principal.ts'
+import { type Identity, NO_LOGIN, type Principal } from '../policy/principal.ts'
 import { isWithin } from './cidr.ts'
 
 /** What the ledger calls a token. The text itself is never compared, so no comparison can leak it. */
@@ -94,12 +94,17 @@ async function spendAndEnd(
   return { uses, ended: await endTrees(db, usedUp) }
 }
 
-const principalOf = (token: KnownToken, lastUse: boolean): Principal => ({
+/** Who a token speaks for. */
+export const principalOf = (token: Token, lastUse: boolean): Principal => ({
   tokenId: token.id,
   accessor: token.accessor ?? '',
   displayName: token.displayName,
   policies: token.policies,
+  metadata: token.metadata ?? {},
   tokenExpiresAt: token.expiresAt,
   tokenHardExpiresAt: token.hardExpiresAt,
   lastUse,
+  entityId: token.entityId ?? '',
+  // Written by our own login, and by nothing else.
+  identity: (token.identity as Identity | null) ?? NO_LOGIN,
 })

@@ -3,10 +3,9 @@ import { insertToken, type KnownToken, lockLiveToken, type Token } from '../ledg
 import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
-import { decide } from '../policy/decide.ts'
 import type { Principal } from '../policy/principal.ts'
 import { tokenIdOf } from './authenticate.ts'
-import { choosePolicies, missingPolicyWarnings } from './token-policies.ts'
+import { choosePolicies, missingPolicies } from './token-policies.ts'
 import { readTokenRole, type TokenRole } from './token-roles.ts'
 import { tighter, tokenTerms } from './token-terms.ts'
 
@@ -15,6 +14,8 @@ export type TokenRequest = {
   /** Where it was asked: `auth/token/create`, `auth/token/create-orphan`, `auth/token/create/<role>`. */
   path: string
   roleName?: string
+  /** Whether policy gives the caller `sudo` at that path. */
+  sudo: boolean
   /** Asked at `create-orphan`, which policy has let the caller reach. */
   orphan: boolean
   /** The text the token shall have; only for callers with sudo. */
@@ -47,7 +48,7 @@ async function create(db: Db, principal: Principal, request: TokenRequest): Prom
   const parent = await lockLiveToken(db, principal.tokenId, 'share')
   if (!parent) throw refused('parent token lookup failed: no parent found')
   const role = await roleOf(db, request)
-  const maker = { parent, sudo: decide(parent, 'sudo', request.path) === 'allow', role }
+  const maker = { parent, sudo: request.sudo, role }
   const type = typeOf(request, role)
   refuseUnlessAllowed(maker, request, type)
   const policies = choosePolicies({
@@ -73,7 +74,7 @@ async function create(db: Db, principal: Principal, request: TokenRequest): Prom
   if (!entry.renewable) entry.hardExpiresAt = entry.expiresAt
   if (terms.expiresAt === null) entry.boundCidrs = []
   if (!(await insertToken(db, entry))) throw refused('cannot create a token with a duplicate ID')
-  return { token: sensitive(text), entry, warnings: [...warnings, ...missingPolicyWarnings(policies)] }
+  return { token: sensitive(text), entry, warnings: [...warnings, ...(await missingPolicies(db, policies))] }
 }
 
 type Maker = { parent: KnownToken; sudo: boolean; role: TokenRole | undefined }
@@ -188,7 +189,17 @@ function lesserWarnings(
 
 type Description = Pick<
   Token,
-  'accessor' | 'parentId' | 'type' | 'path' | 'displayName' | 'metadata' | 'role' | 'usesLeft' | 'boundCidrs'
+  | 'accessor'
+  | 'parentId'
+  | 'type'
+  | 'path'
+  | 'displayName'
+  | 'metadata'
+  | 'role'
+  | 'usesLeft'
+  | 'boundCidrs'
+  | 'entityId'
+  | 'identity'
 >
 
 function descriptionOf(
@@ -208,6 +219,8 @@ function descriptionOf(
     usesLeft: tighter(request.numUses, role?.tokenNumUses ?? 0) || null,
     // A role's own bounds stand in place of the parent's: a role is how rights may be widened.
     boundCidrs: role ? role.tokenBoundCidrs : isOrphan ? [] : parent.boundCidrs,
+    entityId: parent.entityId,
+    identity: parent.identity,
   }
 }
 

@@ -1,3 +1,5 @@
+import type { Db } from '../ledger/db.ts'
+import { findPolicies } from '../ledger/policies.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
 import { BUILT_IN_POLICIES, tidyPolicies } from '../policy/policy-names.ts'
@@ -23,10 +25,19 @@ export function choosePolicies(ask: PolicyAsk): string[] {
   return policies
 }
 
-export const missingPolicyWarnings = (policies: readonly string[]): string[] =>
-  policies
-    .filter((name) => !BUILT_IN_POLICIES.includes(name))
-    .map((name) => `Policy "${name}" does not exist`)
+/** Warnings for policies without a document: they grant nothing until somebody writes one. */
+export const missingPolicies = async (db: Db, policies: readonly string[]): Promise<string[]> =>
+  (await unwrittenPolicies(db, policies)).map(unwrittenWarning)
+
+export const unwrittenWarning = (name: string): string => `Policy "${name}" does not exist`
+
+/** Those without a document. */
+export async function unwrittenPolicies(db: Db, policies: readonly string[]): Promise<string[]> {
+  const written = policies.filter((name) => !BUILT_IN_POLICIES.includes(name))
+  if (written.length === 0) return []
+  const found = new Set((await findPolicies(db, written)).map(({ name }) => name))
+  return written.filter((name) => !found.has(name))
+}
 
 function byParent(ask: PolicyAsk): readonly string[] {
   // Asking for nothing takes what the parent has, `default` only if the parent has it.

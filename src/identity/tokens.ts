@@ -12,7 +12,7 @@ import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { Principal } from '../policy/principal.ts'
-import { authenticator, type Identified, tokenIdOf } from './authenticate.ts'
+import { authenticator, type Identified, principalOf, tokenIdOf } from './authenticate.ts'
 import { type CreatedToken, createToken, type TokenRequest } from './token-create.ts'
 import { type RenewedToken, renewToken } from './token-renew.ts'
 import { type TokenRoles, tokenRoles } from './token-roles.ts'
@@ -29,6 +29,11 @@ export type TokenStore = {
   lookup(token: string): Promise<KnownToken>
   lookupSelf(principal: Principal): Promise<KnownToken>
   lookupAccessor(accessor: string): Promise<KnownToken>
+  /** Who a live token speaks for, without its being used. */
+  holder(token: string): Promise<Principal>
+  holderOf(accessor: string): Promise<Principal>
+  /** By the id that the ledger gives it, over or not: of a lease, who asked for it. */
+  holderById(tokenId: string): Promise<Principal>
   renew(token: string, incrementSeconds: number | undefined): Promise<RenewedToken>
   renewSelf(principal: Principal, incrementSeconds: number | undefined): Promise<RenewedToken>
   renewAccessor(accessor: string, incrementSeconds: number | undefined): Promise<RenewedToken>
@@ -67,6 +72,13 @@ export function createTokenStore(ledger: Ledger, leasesEnding: (targetIds: strin
       return token && lastUse ? token : liveOr(token, badToken)
     },
     lookupAccessor: (accessor) => byAccessor(ledger, accessor),
+    holder: async (token) => principalOf(liveOr(await findToken(ledger, tokenIdOf(token)), badToken), false),
+    holderById: async (tokenId) => {
+      const token = await findToken(ledger, tokenId)
+      if (!token) throw new Error(`token ${tokenId} is not in the ledger`)
+      return principalOf(token, false)
+    },
+    holderOf: async (accessor) => principalOf(await byAccessor(ledger, accessor), false),
 
     renew: (token, incrementSeconds) => renewToken(ledger, tokenIdOf(token), incrementSeconds),
     renewSelf: ({ tokenId }, incrementSeconds) => renewToken(ledger, tokenId, incrementSeconds),
@@ -139,6 +151,8 @@ async function createRootToken(
       boundCidrs: [],
       expiresAt: null,
       hardExpiresAt: null,
+      entityId: null,
+      identity: null,
     })
     if (!inserted) await reviveRootToken(db, id)
     return findToken(db, id)

@@ -16,7 +16,7 @@ export type { Lease, StuckLease } from '../ledger/lease-queries.ts'
 /** Questions about leases; nothing here changes one. Lease ids are the wire's. */
 export type LeaseBook = {
   /** Throws the dialect's `invalid lease` for one that does not exist, `permission_denied` for another's. */
-  find(leaseId: string, mayTouch: (tokenId: string) => boolean): Promise<Lease>
+  find(leaseId: string, mayTouch: (holder: Lease) => boolean | Promise<boolean>): Promise<Lease>
   /** One level of live lease ids below a prefix: ids, and folders with a trailing slash. */
   keys(prefix: string): Promise<string[]>
   stuck(limit: number | null): Promise<StuckLease[]>
@@ -31,7 +31,7 @@ export function createLeaseBook(ledger: Ledger): LeaseBook {
       const { path, id } = splitLeaseId(leaseId)
       const lease = await findLease(ledger, path, id)
       if (!lease) throw new BrokerError('invalid_request', 'invalid lease')
-      if (!mayTouch(lease.tokenId)) throw new BrokerError('permission_denied', 'permission denied')
+      if (!(await mayTouch(lease))) throw new BrokerError('permission_denied', 'permission denied')
       return lease
     },
     keys: (prefix) => listLeaseKeys(ledger, prefix),

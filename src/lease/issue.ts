@@ -1,14 +1,6 @@
 import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
-import {
-  activate,
-  countStuck,
-  findIssuable,
-  type Intent,
-  type Issuable,
-  insertIntents,
-  noteTargetRef,
-} from '../ledger/lease-issue.ts'
+import { activate, countStuck, type Intent, insertIntents, noteTargetRef } from '../ledger/lease-issue.ts'
 import type { Mount } from '../ledger/mounts.ts'
 import type { Reading } from '../ledger/reading.ts'
 import { batcher } from '../lib/batcher.ts'
@@ -16,10 +8,10 @@ import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
 import { newId } from '../lib/ids.ts'
 import { ok } from '../lib/result.ts'
-import { revised } from '../lib/revised.ts'
 import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
-import type { Principal } from '../policy/principal.ts'
+import { type Principal, principalId } from '../policy/principal.ts'
 import type { Ender } from './ender.ts'
+import type { Issuable, Issuables } from './issuables.ts'
 import { mountTtls } from './mount-ttls.ts'
 import { type OpenTarget, type Targets, targetFailure } from './targets.ts'
 import { type LeaseTerms, leaseTerms } from './terms.ts'
@@ -29,6 +21,8 @@ export type IssueAsk = {
   /** The ledger as the request found it; the lease begins then. */
   reading: Reading
   mount: Mount
+  /** Which rule let it be; the lease keeps it. */
+  allowedBy: unknown
   /** The whole path asked at, without a trailing slash: `database/creds/app`. */
   path: string
   roleName: string
@@ -46,6 +40,7 @@ export type Issue = (ask: IssueAsk) => Promise<Issued>
 
 export type IssueParts = {
   ledger: Ledger
+  issuables: Issuables
   targets: Targets
   engineTypes: readonly EngineType[]
   ender: Ender
@@ -64,11 +59,13 @@ const LEDGER_BATCH = 128
  */
 export function createIssue(parts: IssueParts): Issue {
   const ledger = ledgerFlights(parts.ledger)
-  const issuable = revised((keys) => readIssuables(parts.ledger, keys))
 
   return async (ask) => {
     refuseLastUse(ask.principal)
-    const found = await issuable(ask.reading.revision, issuableKey(ask.mount.id, ask.roleName))
+    const found = await parts.issuables(ask.reading.revision, {
+      mountId: ask.mount.id,
+      roleName: ask.roleName,
+    })
     const plan = planIssue(parts, ask, found)
     const target = await openForIssuing(parts.targets, plan)
     if (!(await ledger.intend(plan.intent))) throw await whyNot(parts.ledger, plan)
@@ -94,20 +91,6 @@ export function createIssue(parts: IssueParts): Issue {
       warnings: plan.terms.warnings,
     }
   }
-}
-
-/** Neither a mount's id nor a role's name has a slash in it. */
-const issuableKey = (mountId: string, roleName: string): string => `${mountId}/${roleName}`
-
-async function readIssuables(ledger: Ledger, keys: string[]): Promise<ReadonlyMap<string, Issuable>> {
-  const rows = await findIssuable(
-    ledger,
-    keys.map((key) => {
-      const [mountId = '', roleName = ''] = key.split('/')
-      return { mountId, roleName }
-    }),
-  )
-  return new Map(rows.map((row) => [issuableKey(row.mountId, row.roleName), row]))
 }
 
 /** The ledger's part of issuing, one coalesced flight at a time per kind. */
@@ -189,6 +172,8 @@ function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined
       roleId: found.roleId,
       targetId: target.id,
       tokenId: ask.principal.tokenId,
+      principalId: principalId(ask.principal),
+      allowedBy: ask.allowedBy,
       outlivesToken,
       account: type.accountName({
         target: target.spec,

@@ -9,9 +9,11 @@ import {
   updateMount,
 } from '../ledger/mounts.ts'
 import type { Reading } from '../ledger/reading.ts'
+import { endTokensOfMount } from '../ledger/token-ending.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
 import { revised } from '../lib/revised.ts'
+import { mountTtls } from './mount-ttls.ts'
 
 export type { Mount } from '../ledger/mounts.ts'
 
@@ -22,18 +24,21 @@ export type MountChange = {
   defaultLeaseTtl?: number
   maxLeaseTtl?: number
   options?: Readonly<Record<string, string>>
+  /** What policy conditions may go by. */
+  environment?: string
+  labels?: Readonly<Record<string, string>>
 }
 
 export type Mounts = {
   /** The mount whose path a request path (without `/v1/`) begins with. */
-  resolve(path: string, reading: Reading): Promise<Mount | undefined>
+  resolve(path: string, reading: Pick<Reading, 'revision'>): Promise<Mount | undefined>
   /** Every live mount, the built-in ones among them, by path. */
   list(): Promise<Mount[]>
   find(path: string): Promise<Mount | undefined>
   /** Throws `invalid_request` when the path or type cannot be used. */
   enable(path: string, type: string, change: MountChange): Promise<void>
   tune(path: string, change: MountChange): Promise<void>
-  /** Ends every lease made under the mount, and takes it away. Unknown paths are no error, as in the dialect. */
+  /** Ends every lease made under the mount and every token its logins gave, and takes it away. Unknown paths are no error, as in the dialect. */
   disable(path: string): Promise<void>
 }
 
@@ -99,9 +104,11 @@ export function createMounts(parts: {
       if (!mount) return
       const doomed = await ledger.transaction(async (db) => {
         await disableMount(db, mount.id)
-        return doom(db, { mountId: mount.id }, 'mount_disabled')
+        const leases = await doom(db, { mountId: mount.id }, 'mount_disabled')
+        const tokens = await endTokensOfMount(db, mount.id)
+        return new Set([...leases.map(({ targetId }) => targetId), ...tokens.targetIds])
       })
-      for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) parts.wake(targetId)
+      for (const targetId of doomed) parts.wake(targetId)
     },
   }
 }
@@ -132,8 +139,10 @@ function changed<M extends Omit<Mount, 'accessor'>>(mount: M, change: MountChang
     ...mount.config,
     ...(defaultLeaseTtl === undefined ? {} : { default_lease_ttl: defaultLeaseTtl }),
     ...(maxLeaseTtl === undefined ? {} : { max_lease_ttl: maxLeaseTtl }),
+    ...(change.environment === undefined ? {} : { environment: change.environment }),
+    ...(change.labels === undefined ? {} : { labels: change.labels }),
   }
-  const { default_lease_ttl: least = 0, max_lease_ttl: most = 0 } = config as Record<string, number>
+  const { defaultSeconds: least, maxSeconds: most } = mountTtls(config)
   if (most > 0 && least > most) {
     throw new BrokerError('invalid_request', 'default_lease_ttl must not be longer than max_lease_ttl')
   }

@@ -11,9 +11,13 @@ import { splitLeaseId } from './wire-id.ts'
 export type Renew = (ask: {
   leaseId: string
   incrementSeconds: number | undefined
-  /** Whether the caller may renew a lease that this token created. */
-  mayTouch: (tokenId: string) => boolean
+  /** Whether the caller may renew a lease of this holder. */
+  mayTouch: MayTouch
+  /** Whether policy would still let the holder have it; asked unless the role says that it need not be. */
+  stillAllowed: (holder: Renewable) => Promise<boolean>
 }) => Promise<LeaseTerms>
+
+type MayTouch = (holder: Renewable) => boolean | Promise<boolean>
 
 const LEDGER_BATCH = 128
 /** Of several renewals at once each but the first has to read again; more than this many is a caller gone wild. */
@@ -47,10 +51,11 @@ export function createRenew(parts: {
     { max: LEDGER_BATCH },
   )
 
-  return async ({ leaseId, incrementSeconds, mayTouch }) => {
+  return async ({ leaseId, incrementSeconds, mayTouch, stillAllowed }) => {
     const { path, id } = splitLeaseId(leaseId)
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-      const lease = checkRenewable(path, await find(id), mayTouch)
+      const lease = await checkRenewable(path, await find(id), mayTouch)
+      if (lease.roleSpec.recheck_on_renew !== false && !(await stillAllowed(lease))) throw denied()
       const readMs = performance.now()
       const terms = renewalTerms(lease, incrementSeconds)
       await extendOnTarget(parts.targets, lease, terms)
@@ -77,15 +82,17 @@ export function createRenew(parts: {
   }
 }
 
-function checkRenewable(
+const denied = (): BrokerError => new BrokerError('permission_denied', 'permission denied')
+
+async function checkRenewable(
   path: string,
   lease: Renewable | undefined,
-  mayTouch: (tokenId: string) => boolean,
-): Renewable {
+  mayTouch: MayTouch,
+): Promise<Renewable> {
   if (!lease || lease.path !== path || lease.state === 'revoked' || lease.state === 'issuing') {
     throw new BrokerError('invalid_request', 'lease not found')
   }
-  if (!mayTouch(lease.tokenId)) throw new BrokerError('permission_denied', 'permission denied')
+  if (!(await mayTouch(lease))) throw denied()
   if (lease.stuck) {
     throw new BrokerError('invalid_request', 'lease is expired and has failed previous revocation attempts')
   }

@@ -4,6 +4,7 @@ import { findRole, listRoleNames, putRole, type Role, removeRole } from '../ledg
 import { findTarget } from '../ledger/targets.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
+import { ConditionError, compileCondition } from '../policy/condition.ts'
 
 export type { Role } from '../ledger/roles.ts'
 
@@ -45,7 +46,7 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
   return {
     write: (mountId, name, write) =>
       ledger.transaction(async (db) => {
-        refuseUnenforced(write.fields)
+        checkCondition(write.fields)
         await lockNamed(db, `role ${mountId} ${name}`)
         const before = await findRole(db, mountId, name)
         const targetName = write.dbName ?? before?.targetName ?? ''
@@ -70,11 +71,15 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
   }
 }
 
-/** Until conditions are enforced, a role that states one must not pass for one that has it. */
-function refuseUnenforced({ condition }: Spec): void {
-  if (condition === undefined || condition === '') return
-  throw new BrokerError(
-    'invalid_request',
-    'condition: this version cannot enforce it, so it does not keep it',
-  )
+function checkCondition({ condition }: Spec): void {
+  if (typeof condition !== 'string' || condition === '') return
+  try {
+    compileCondition(condition)
+  } catch (error) {
+    if (!(error instanceof ConditionError)) throw error
+    throw new BrokerError(
+      'invalid_request',
+      `condition: line ${error.line}, column ${error.column}: ${error.message}`,
+    )
+  }
 }

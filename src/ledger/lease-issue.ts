@@ -46,6 +46,8 @@ export type Intent = {
   roleId: string
   targetId: string
   tokenId: string
+  principalId: string
+  allowedBy: unknown
   outlivesToken: boolean
   account: string
   issuedAt: Date
@@ -73,7 +75,7 @@ export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<stri
     db,
     `with intent as materialized (
        select * from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
-         token_id text, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
+         token_id text, principal_id text, allowed_by jsonb, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
          hard_expires_at timestamptz, limited_by text, hard_limited_by text, create_deadline timestamptz,
          stuck_freeze integer)),
      live_token as (
@@ -89,10 +91,11 @@ export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<stri
        select id from leasehold.mount
        where id in (select distinct mount_id from intent) and disabled_at is null
        order by id for share)
-     insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, outlives_token, account, state,
+     insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, principal_id, allowed_by,
+       outlives_token, account, state,
        issued_at, expires_at, hard_expires_at, limited_by,
        hard_limited_by, create_deadline, next_action_at)
-     select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.outlives_token, i.account, 'issuing',
+     select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.principal_id, i.allowed_by, i.outlives_token, i.account, 'issuing',
        i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
        i.hard_limited_by, i.create_deadline, i.create_deadline
      from intent i
@@ -114,6 +117,8 @@ function toRecord(intent: Intent): Record<string, unknown> {
     role_id: intent.roleId,
     target_id: intent.targetId,
     token_id: intent.tokenId,
+    principal_id: intent.principalId,
+    allowed_by: intent.allowedBy,
     outlives_token: intent.outlivesToken,
     account: intent.account,
     issued_at: intent.issuedAt,
@@ -155,4 +160,14 @@ export function noteTargetRef(db: Db, id: string, targetRef: string): Promise<nu
     id,
     targetRef,
   ])
+}
+
+/** Live leases of a principal, whatever token they were made by. */
+export async function countHeld(db: Db, principalId: string): Promise<number> {
+  const row = await one<{ held: number }>(
+    db,
+    `select count(*) as held from leasehold.lease where principal_id = $1 and state <> 'revoked'`,
+    [principalId],
+  )
+  return row?.held ?? 0
 }

@@ -13,6 +13,7 @@ export type Lease = {
   targetName: string
   capabilities: Document | null
   tokenId: string
+  principalId: string
   issuedAt: Date
   expiresAt: Date
   hardExpiresAt: Date
@@ -30,6 +31,7 @@ export type Lease = {
 
 const LEASE = `
   l.id, l.path, l.state, l.account, t.name as "targetName", t.capabilities, encode(l.token_id, 'hex') as "tokenId",
+  l.principal_id as "principalId",
   l.issued_at as "issuedAt", l.expires_at as "expiresAt", l.hard_expires_at as "hardExpiresAt",
   l.limited_by as "limitedBy", l.renewed_at as "renewedAt", l.attempts,
   l.state = 'revoking' and l.attempts >= 6 as stuck, l.last_error as "lastError", l.end_reason as "endReason",

@@ -17,6 +17,7 @@ export type Renewable = {
   defaultTtlSeconds: number
   outlivesToken: boolean
   tokenId: string
+  principalId: string
   tokenExpiresAt: Date | null
   issuedAt: Date
   expiresAt: Date
@@ -32,7 +33,7 @@ export function findRenewable(db: Db, ids: string[]): Promise<Renewable[]> {
     `select l.id, l.path, l.state, l.state = 'revoking' and l.attempts >= 6 as stuck, l.account,
        l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", m.config as "mountConfig", r.spec as "roleSpec",
        r.default_ttl_seconds as "defaultTtlSeconds",
-       l.outlives_token as "outlivesToken", encode(k.id, 'hex') as "tokenId", k.expires_at as "tokenExpiresAt",
+       l.outlives_token as "outlivesToken", encode(k.id, 'hex') as "tokenId", l.principal_id as "principalId", k.expires_at as "tokenExpiresAt",
        l.issued_at as "issuedAt", l.expires_at as "expiresAt", l.hard_expires_at as "hardExpiresAt", l.hard_limited_by as "hardLimitedBy",
        l.renewals, leasehold.ledger_now() as now
      from leasehold.lease l

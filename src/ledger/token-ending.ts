@@ -24,6 +24,20 @@ export const endExpired = (ledger: Ledger, limit: number): Promise<TokensEnded> 
     )
   })
 
+/** Ends every token that logins through a mount have led to, with all below them. */
+export async function endTokensOfMount(db: Db, mountId: string): Promise<TokensEnded> {
+  const tokens = await many<{ id: string }>(
+    db,
+    `select encode(k.id, 'hex') as id from leasehold.entity e
+     join leasehold.token k on k.entity_id = e.id and k.ended_at is null where e.mount_id = $1`,
+    [mountId],
+  )
+  return endTrees(
+    db,
+    tokens.map(({ id }) => id),
+  )
+}
+
 /** Ends one token and its leases; the tokens below it live on as orphans. */
 export const endAndOrphan = (ledger: Ledger, id: string): Promise<TokensEnded> =>
   ledger.transaction(async (db) => {

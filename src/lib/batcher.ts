@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { failed, type Result } from './result.ts'
 
 type Waiting<In, Out> = { item: In; settle: (result: Result<Out>) => void }
@@ -32,12 +33,14 @@ export function batcher<In, Out>(
   }
 
   let launching = false
+  // A batch belongs to none of its callers, so it runs in the context it was made in.
+  const outside = AsyncResource.bind((work: () => void) => work())
 
   /** When everything that has already arrived at this process has been looked at: it may bring more calls. */
   const launchSoon = (): void => {
     if (launching || waiting.length === 0 || flying >= inFlight) return
     launching = true
-    setImmediate(() => {
+    setImmediate(outside, () => {
       launching = false
       while (waiting.length > 0 && flying < inFlight) void launch()
     })

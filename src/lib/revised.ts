@@ -1,7 +1,7 @@
 import { batcher } from './batcher.ts'
 import { ok } from './result.ts'
 
-/** So many keys are kept; callers choose them, so there has to be an end. */
+/** So many keys are kept unless said otherwise; callers choose them, so there has to be an end. */
 const KEPT = 10_000
 
 /**
@@ -10,6 +10,7 @@ const KEPT = 10_000
  */
 export function revised<Value>(
   load: (keys: string[]) => Promise<ReadonlyMap<string, Value>>,
+  most = KEPT,
 ): (revision: number, key: string) => Promise<Value | undefined> {
   const loaded = batcher<string, Value | undefined>(async (keys) => {
     const values = await load([...new Set(keys)])
@@ -18,7 +19,7 @@ export function revised<Value>(
   let kept = { revision: Number.NaN, values: new Map<string, Promise<Value | undefined>>() }
 
   return (revision, key) => {
-    if (kept.revision !== revision || kept.values.size >= KEPT) kept = { revision, values: new Map() }
+    if (kept.revision !== revision || kept.values.size >= most) kept = { revision, values: new Map() }
     const { values } = kept
     const known = values.get(key)
     if (known) return known

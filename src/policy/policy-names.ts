@@ -1,4 +1,4 @@
-/** The policies there are until documents can be written. */
+/** The policies that are there without being written. */
 export const BUILT_IN_POLICIES: readonly string[] = ['default', 'root']
 
 /** Trimmed, lower-cased, sorted, each once; `root` swallows the rest. */

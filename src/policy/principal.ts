@@ -5,10 +5,48 @@ export type Principal = {
   accessor: string
   displayName: string
   policies: readonly string[]
+  metadata: Readonly<Record<string, string>>
   /** When the token ends unless it is renewed; null for one that never expires. */
   tokenExpiresAt: Date | null
   /** The end that no renewal can move; null when there is none below the system's maximum. */
   tokenHardExpiresAt: Date | null
   /** This request took the last use the token had; the token ends with it. */
   lastUse: boolean
+  /** '' for a token that no login made, and whatever was made under it. */
+  entityId: string
+  identity: Identity
 }
+
+/** What the login proved, by which auth mount: a token made under another has the same. */
+export type Identity = {
+  /** Set by the auth mount; a caller cannot choose it. */
+  kind: 'human' | 'workload'
+  /** As the login gave it: that of a token made later is its maker's to choose. */
+  metadata: Readonly<Record<string, string>>
+  /** The path of the auth mount, such as `auth/jwt/`. */
+  mount: string
+  mountAccessor: string
+  /** As the issuer names the caller. */
+  subject: string
+  groups: readonly string[]
+  claims: Readonly<Record<string, unknown>>
+  /** When a person last proved presence, in seconds since 1970, and how: of the issuer's `auth_time`, `amr`, `acr`. */
+  authTime?: number
+  amr?: readonly string[]
+  acr?: string
+}
+
+/** Of a token that no login made. */
+export const NO_LOGIN: Identity = {
+  kind: 'workload',
+  metadata: {},
+  mount: 'auth/token/',
+  mountAccessor: 'token_token',
+  subject: '',
+  groups: [],
+  claims: {},
+}
+
+/** Who holds a lease: the same over all logins of one subject, and for a token without one the token itself. */
+export const principalId = ({ entityId, accessor, tokenId }: Principal): string =>
+  entityId || accessor || tokenId

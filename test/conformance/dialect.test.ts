@@ -391,13 +391,14 @@ describe('bad input changes nothing', () => {
     expect(await snapshot()).toEqual(before)
   })
 
-  test('wrapping is refused rather than ignored', async () => {
-    const before = await snapshot()
-    expect((await at.api('GET', 'database/creds/app', undefined, { 'X-Vault-Wrap-TTL': '60' })).status).toBe(
-      400,
-    )
-    expect(await snapshot()).toEqual(before)
-  })
+  test.each([{ 'X-Vault-Wrap-TTL': 'soon' }, { 'X-Vault-Wrap-TTL': '60', 'X-Vault-Wrap-Format': 'jwt' }])(
+    'wrapping that cannot be done is refused rather than ignored: %o',
+    async (headers) => {
+      const before = await snapshot()
+      expect((await at.api('GET', 'database/creds/app', undefined, headers)).status).toBe(400)
+      expect(await snapshot()).toEqual(before)
+    },
+  )
 })
 
 describe('mounts', () => {

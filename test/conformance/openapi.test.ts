@@ -8,7 +8,9 @@ import {
   duration,
   type Field,
   int,
+  json,
   keyValues,
+  leeway,
   map,
   stringList,
   text,
@@ -34,7 +36,12 @@ import {
 type Tables = Record<string, readonly Route[]>
 
 /** Where the contract shows the routes of a mount type. */
-const PLACE: Record<string, string> = { system: '/sys', token: '/auth/token', database: '/{mount}' }
+const PLACE: Record<string, string> = {
+  system: '/sys',
+  token: '/auth/token',
+  jwt: '/auth/{jwt_mount}',
+  database: '/{mount}',
+}
 
 const METHODS_OF = {
   read: ['get'],
@@ -53,6 +60,8 @@ const SCHEMA_OF = new Map<string, string>([
   [stringList.expects, 'StringList'],
   [keyValues.expects, 'KeyValues'],
   [map.expects, 'Map'],
+  [leeway.expects, 'Leeway'],
+  [json.expects, 'Json'],
 ])
 
 function factsOfRoutes(tables: Tables): string[] {
@@ -63,7 +72,7 @@ function factsOfRoutes(tables: Tables): string[] {
 
 function routeFacts(place: string, route: Route): string[] {
   const path = `${place}/${route.path.replace(/:(\w+)\*?/g, '{$1}')}`
-  const captures = [...`${place === '/{mount}' ? ':mount*/' : ''}${route.path}`.matchAll(/:(\w+)(\*?)/g)]
+  const captures = [...`${place.replace(/\{(\w+)\}/, ':$1*')}/${route.path}`.matchAll(/:(\w+)(\*?)/g)]
   return Object.entries(route.on).flatMap(([operation, endpoint]) =>
     METHODS_OF[operation as keyof typeof METHODS_OF].flatMap((method) =>
       [
@@ -120,7 +129,7 @@ function operationFacts(
   const resolvedParameters = parameters.map((parameter) => resolved(contract, parameter))
   const refused = resolved(contract, operation.responses['400'])?.description ?? ''
   return [
-    resolvedParameters.some(({ name }) => name === 'list') ? ': a list' : '',
+    ...listFacts(resolvedParameters.find(({ name }) => name === 'list')),
     `: proof ${proofOf(operation)}`,
     ...(operation['x-vault-sudo'] ? [': needs sudo'] : []),
     ...resolvedParameters.filter((parameter) => parameter.in === 'path').map(captureFact),
@@ -128,6 +137,12 @@ function operationFacts(
     ...bodyFacts(contract, operation),
     ...refusals.filter((refusal) => refused.includes(`\`${refusal}\``)).map((refusal) => `: says ${refusal}`),
   ]
+}
+
+/** A path that may be asked for either way answers the same. */
+const listFacts = (list: Parameter | undefined): string[] => {
+  if (!list) return ['']
+  return list.required ? [': a list'] : ['', ': a list']
 }
 
 function proofOf({ security }: Described): string {
@@ -164,8 +179,9 @@ function propertyFact(contract: Contract, name: string, property: Schema, requir
   return `: field ${name}, ${schemaName(contract, property)}${otherwise}${marks}`
 }
 
-/** The weak type at the end of a chain of references. */
+/** The weak type at the end of a chain of references, or the words that are all there is to say. */
 function schemaName(contract: Contract, schema: Schema): string {
+  if (schema.enum && !schema.$ref) return `one of ${(schema.enum as unknown[]).filter(Boolean).join(', ')}`
   const ref = String(schema.$ref)
   const next = pointed(contract, ref)
   return '$ref' in next ? schemaName(contract, next) : ref.slice(ref.lastIndexOf('/') + 1)
@@ -311,6 +327,8 @@ describe('the weak types of openapi.yaml', () => {
     ['StringList', stringList],
     ['KeyValues', keyValues],
     ['Map', map],
+    ['Leeway', leeway],
+    ['Json', json],
   ]
   const sent = fc.oneof(
     fc.jsonValue({ maxDepth: 2 }),
@@ -360,6 +378,9 @@ describe('the weak types of openapi.yaml', () => {
     ['StringList', stringList, {}],
     ['KeyValues', keyValues, ['a']],
     ['KeyValues', keyValues, { a: {} }],
+    ['Leeway', leeway, -2],
+    ['Leeway', leeway, '-2'],
+    ['Leeway', leeway, []],
     ['Map', map, []],
     ['Map', map, 'a'],
   ]

@@ -8,8 +8,10 @@ import type { Mount } from '../../src/http/ports.ts'
 import type { Route } from '../../src/http/route.ts'
 import { sysCapabilitiesRoutes } from '../../src/http/sys-capabilities.ts'
 import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
-import { BrokerError } from '../../src/lib/errors.ts'
-import { decide } from '../../src/policy/decide.ts'
+import { createWrapping } from '../../src/identity/wrapping.ts'
+import { policyShelf } from '../../src/ledger/policies.ts'
+import { createAuthorizer } from '../../src/policy/authorize.ts'
+import { createPolicies } from '../../src/policy/policies.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 
 let world: TestLedger
@@ -22,6 +24,7 @@ const TOKEN_MOUNT: Mount = {
   path: 'auth/token/',
   type: 'token',
   description: '',
+  accessor: 'token_token',
   config: {},
   options: null,
 }
@@ -36,13 +39,13 @@ beforeAll(async () => {
   }
   const { app } = createApi({
     log: pino({ level: 'silent' }),
+    wrapping: createWrapping(world.ledger),
     identify: store.identify,
-    authorize: async ({ principal, operation, path, sudo }) => {
-      const asked = sudo ? ([operation, 'sudo'] as const) : ([operation] as const)
-      if (asked.some((each) => decide(principal, each, path) === 'deny')) {
-        throw new BrokerError('permission_denied', 'permission denied')
-      }
-    },
+    authorizer: createAuthorizer({
+      policies: createPolicies(policyShelf(world.ledger)),
+      roleOf: async () => undefined,
+      leasesHeld: async () => 0,
+    }),
     findMount: async (path) => (path.startsWith('auth/token') ? TOKEN_MOUNT : undefined),
     routesOf: (type) => tables[type] ?? [],
   })

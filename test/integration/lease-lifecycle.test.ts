@@ -12,6 +12,7 @@ beforeEach(async () => {
 afterEach(() => world.close())
 
 const anyone = () => true
+const stillAllowed = async () => true
 const find = (leaseId: string) => world.book.find(leaseId, anyone)
 
 async function receiptOf(leaseId: string): Promise<ReceiptPayload> {
@@ -103,7 +104,7 @@ describe('renewing', () => {
   test('counts from now, on the target first', async () => {
     const { leaseId } = await world.take()
     await world.test.advance(30)
-    const terms = await world.renew({ leaseId, incrementSeconds: 120, mayTouch: anyone })
+    const terms = await world.renew({ leaseId, incrementSeconds: 120, mayTouch: anyone, stillAllowed })
 
     expect(terms.ttlSeconds).toBe(120)
     const lease = await find(leaseId)
@@ -114,7 +115,7 @@ describe('renewing', () => {
 
   test('never passes the role maximum, and says what limited it', async () => {
     const { leaseId } = await world.take()
-    const terms = await world.renew({ leaseId, incrementSeconds: 3_600, mayTouch: anyone })
+    const terms = await world.renew({ leaseId, incrementSeconds: 3_600, mayTouch: anyone, stillAllowed })
 
     expect(terms.limitedBy).toBe('role_max')
     const lease = await find(leaseId)
@@ -126,7 +127,9 @@ describe('renewing', () => {
     const { leaseId } = await world.take()
     const increments = Array.from({ length: 8 }, (_, i) => 100 + i * 10)
     const results = await Promise.allSettled(
-      increments.map((incrementSeconds) => world.renew({ leaseId, incrementSeconds, mayTouch: anyone })),
+      increments.map((incrementSeconds) =>
+        world.renew({ leaseId, incrementSeconds, mayTouch: anyone, stillAllowed }),
+      ),
     )
 
     expect(results.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0)
@@ -139,9 +142,9 @@ describe('renewing', () => {
     const { leaseId } = await world.take()
     const before = await find(leaseId)
     world.target.down = true
-    await expect(world.renew({ leaseId, incrementSeconds: 300, mayTouch: anyone })).rejects.toThrow(
-      'failed to renew entry',
-    )
+    await expect(
+      world.renew({ leaseId, incrementSeconds: 300, mayTouch: anyone, stillAllowed }),
+    ).rejects.toThrow('failed to renew entry')
 
     expect((await find(leaseId)).expiresAt).toEqual(before.expiresAt)
   })
@@ -154,7 +157,9 @@ describe('renewing', () => {
     if (seconds === 0) await world.ender.endNow({ under: 'database' }, 'revoked')
     await world.test.advance(seconds)
 
-    await expect(world.renew({ leaseId, incrementSeconds: 10, mayTouch: anyone })).rejects.toMatchObject({
+    await expect(
+      world.renew({ leaseId, incrementSeconds: 10, mayTouch: anyone, stillAllowed }),
+    ).rejects.toMatchObject({
       code: 'invalid_request',
       message,
     })
@@ -165,7 +170,9 @@ describe('renewing', () => {
     await world.roles.write(world.mount.id, 'app', { maxTtlSeconds: 61, fields: {} })
     await world.roles.remove(world.mount.id, 'app')
 
-    expect((await world.renew({ leaseId, incrementSeconds: 300, mayTouch: anyone })).ttlSeconds).toBe(300)
+    expect(
+      (await world.renew({ leaseId, incrementSeconds: 300, mayTouch: anyone, stillAllowed })).ttlSeconds,
+    ).toBe(300)
   })
 })
 

@@ -26,6 +26,7 @@ const renew = (at: number, incrementSeconds: number): Move => ({
       leaseId: pick(leaseIds, at) ?? '',
       incrementSeconds,
       mayTouch: any,
+      stillAllowed: async () => true,
     })
     return Promise.allSettled([renewing])
   },

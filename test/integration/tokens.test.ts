@@ -6,6 +6,7 @@ import { updateMount } from '../../src/ledger/mounts.ts'
 import { endTrees } from '../../src/ledger/token-ending.ts'
 import { insertToken, lockLiveToken, spendUses } from '../../src/ledger/tokens.ts'
 import { newId } from '../../src/lib/ids.ts'
+import { NO_LOGIN } from '../../src/policy/principal.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 import { anIntent, type Seeded, seedRole, untilSomeoneWaits } from '../support/ledger-rows.ts'
 import { type aRequest, aTokenStore, type Made, prove as proveBy, SOMEWHERE } from '../support/tokens.ts'
@@ -57,7 +58,10 @@ describe('proving a token', () => {
       policies: ['app', 'default'],
       tokenExpiresAt: entry.expiresAt,
       tokenHardExpiresAt: entry.hardExpiresAt,
+      metadata: {},
       lastUse: false,
+      entityId: '',
+      identity: NO_LOGIN,
     })
   })
 

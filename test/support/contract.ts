@@ -139,19 +139,23 @@ function pathPattern(path: string, parameters: Parameter[]): { pattern: RegExp; 
 const TRUE = ['1', 't', 'T', 'TRUE', 'true', 'True']
 const LEGACY = /^\/sys\/(renew|revoke|revoke-prefix|revoke-force)(?=\/|$)/
 
+const methodFor = (sent: string, listing: boolean): Method =>
+  (listing || sent === 'HEAD' ? 'get' : sent.toLowerCase()) as Method
+
 function findOperation(sent: string, pathname: string, query: URLSearchParams): Operation | undefined {
   const asked = decodeURIComponent(pathname.slice('/v1'.length))
     .replace(/\/+/g, '/')
     .replace(/(?<=.)\/$/, '')
     .replace(LEGACY, '/sys/leases/$1')
   const listing = sent === 'LIST' || (sent === 'GET' && TRUE.includes(query.get('list') ?? ''))
-  const method = (listing || sent === 'HEAD' ? 'get' : sent.toLowerCase()) as Method
+  const method = methodFor(sent, listing)
   for (const { path, item, pattern } of paths) {
     const match = pattern.exec(asked)
     if (!match) continue
     const described = item[method]
     const parameters = [...(item.parameters ?? []), ...(described?.parameters ?? [])]
-    if (!described || parameters.some(({ name }) => name === 'list') !== listing) return undefined
+    const list = parameters.find(({ name }) => name === 'list')
+    if (!described || (listing ? !list : list?.required)) return undefined
     return { name: `${method} ${path}`, described, parameters, captured: { ...match.groups } }
   }
   return undefined

@@ -2,6 +2,7 @@ import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
 import { createLeaseBook, type LeaseBook } from '../../src/lease/book.ts'
 import { createEnder, type Ender } from '../../src/lease/ender.ts'
 import { adminCredentials, createEnrolment, type Enrolment } from '../../src/lease/enrolment.ts'
+import { createIssuables } from '../../src/lease/issuables.ts'
 import { createIssue, type Issue, type IssueAsk, type Issued } from '../../src/lease/issue.ts'
 import { createMounts, type Mount, type Mounts } from '../../src/lease/mounts.ts'
 import { openReceiptSigner, type ReceiptSigner } from '../../src/lease/receipts.ts'
@@ -87,7 +88,8 @@ export async function openLeaseWorld(
   const root = await prove(first.tokens, token.reveal())
   const ask = async (roleName: string) => {
     const { reading } = await first.tokens.identify(undefined)
-    return { principal: root, reading, mount, path: `database/creds/${roleName}`, roleName }
+    const allowedBy = { policy: 'root' }
+    return { principal: root, reading, mount, allowedBy, path: `database/creds/${roleName}`, roleName }
   }
 
   return {
@@ -101,7 +103,10 @@ export async function openLeaseWorld(
     ask,
     take: async (principal = root) => first.issue({ ...(await ask('app')), principal }),
     async childOfRoot(wanted = {}) {
-      const { token: child } = await first.tokens.create(root, aRequest({ policies: ['root'], ...wanted }))
+      const { token: child } = await first.tokens.create(
+        root,
+        aRequest({ policies: ['root'], sudo: true, ...wanted }),
+      )
       return prove(first.tokens, child.reveal())
     },
     async close() {
@@ -132,7 +137,14 @@ async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string):
     tokens,
     receipts,
     woken,
-    issue: createIssue({ ledger, targets, engineTypes, ender, wakeAt: wake }),
+    issue: createIssue({
+      ledger,
+      issuables: createIssuables(ledger),
+      targets,
+      engineTypes,
+      ender,
+      wakeAt: wake,
+    }),
     renew: createRenew({ ledger, targets, wakeAt: wake }),
     sweep: createSweep({ ledger, targets, ender, endExpiredTokens, intervalMs: 1_000_000, log }),
     mounts: createMounts({ ledger, types: { secret: ['database'], auth: [] }, wake }),

@@ -67,6 +67,8 @@ export function anIntent(seeded: Seeded, tokenId: string, now: Date, changes: Pa
     hardLimitedBy: 'role_max',
     createDeadline: after(CREATE_SECONDS),
     stuckFreeze: 50,
+    principalId: tokenId,
+    allowedBy: { policy: 'root' },
     ...changes,
   }
 }

@@ -1,3 +1,4 @@
+import { principalOf } from '../../src/identity/authenticate.ts'
 import {
   type CreatedToken,
   createTokenStore,
@@ -5,10 +6,12 @@ import {
   type TokenStore,
 } from '../../src/identity/tokens.ts'
 import type { Ledger } from '../../src/ledger/db.ts'
+import { isRoot } from '../../src/policy/authorize.ts'
 import type { Principal } from '../../src/policy/principal.ts'
 
 /** A request to make a token, as one without any field arrives. */
 export const aRequest = (changes: Partial<TokenRequest> = {}): TokenRequest => ({
+  sudo: false,
   path: 'auth/token/create',
   orphan: false,
   id: '',
@@ -50,21 +53,11 @@ export async function aTokenStore(ledger: Ledger): Promise<{
     root,
     woken,
     async make(changes = {}, maker = root) {
-      const created = await store.create(maker, aRequest(changes))
-      return { ...created, text: created.token.reveal(), principal: principalOf(created) }
+      const created = await store.create(maker, aRequest({ sudo: isRoot(maker), ...changes }))
+      // As whom it is proven, without a use spent on the proof.
+      return { ...created, text: created.token.reveal(), principal: principalOf(created.entry, false) }
     },
   }
 }
 
 export type Made = CreatedToken & { text: string; principal: Principal }
-
-/** As whom a new token is proven, without a use spent on the proof. */
-const principalOf = ({ entry }: CreatedToken): Principal => ({
-  tokenId: entry.id,
-  accessor: entry.accessor ?? '',
-  displayName: entry.displayName,
-  policies: entry.policies,
-  tokenExpiresAt: entry.expiresAt,
-  tokenHardExpiresAt: entry.hardExpiresAt,
-  lastUse: false,
-})

@@ -2,13 +2,21 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Api, type AppParts, createApi } from '../../src/http/app.ts'
-import type { Mount, Principal } from '../../src/http/ports.ts'
+import type { Authorizer, Decision, Mount, Principal, Question } from '../../src/http/ports.ts'
 import type { Route } from '../../src/http/route.ts'
 import { type Listening, listen, type Tls } from '../../src/http/server.ts'
 import { BrokerError } from '../../src/lib/errors.ts'
 import { createLogger, type Logger } from '../../src/lib/log.ts'
+import { sensitive } from '../../src/lib/sensitive.ts'
+import { NO_LOGIN } from '../../src/policy/principal.ts'
 
 export const silent: Logger = createLogger('silent', 'json')
+
+/** Keeps nothing: for tests of what is around it. */
+const wrapping: AppParts['wrapping'] = {
+  wrap: async (_, about) => ({ ...about, token: sensitive('wrapping'), accessor: '', createdAt: new Date() }),
+  drop: async () => {},
+}
 
 const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
   tokenId: 'a'.repeat(64),
@@ -18,17 +26,35 @@ const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
   tokenExpiresAt: null,
   tokenHardExpiresAt: null,
   lastUse: false,
+  metadata: {},
+  entityId: '',
+  identity: NO_LOGIN,
   ...changes,
 })
 
 const aMount = (path: string, type: string): Mount => ({
   id: path,
+  accessor: `${type}_${path}`,
   path,
   type,
   description: '',
   config: {},
   options: null,
 })
+
+/** A policy of one rule. */
+export function judgedBy(mayBe: (question: Question) => boolean): Authorizer {
+  const decide = async (question: Question): Promise<Decision> => {
+    const allowed = mayBe(question)
+    return { allowed, why: allowed ? 'granted' : 'no_rule', by: null, conditions: [] }
+  }
+  return {
+    decide,
+    explain: async (question) => ({ ...(await decide(question)), explanations: [] }),
+    capabilities: async () => ['root'],
+    patterns: async () => undefined,
+  }
+}
 
 /** The token `good` may do everything, `weak` nothing; no other is known. */
 export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts> = {}): AppParts {
@@ -39,6 +65,7 @@ export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts
   ]
   return {
     log: silent,
+    wrapping,
     identify: async (token) => ({
       reading: { revision: 1, now: new Date(), sinceMs: performance.now() },
       async prove() {
@@ -46,9 +73,7 @@ export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts
         throw new BrokerError('permission_denied', 'invalid token')
       },
     }),
-    authorize: async ({ principal }) => {
-      if (principal.displayName !== 'good') throw new BrokerError('permission_denied', 'permission denied')
-    },
+    authorizer: judgedBy(({ principal }) => principal.displayName === 'good'),
     findMount: async (path) => longestMount(mounts, path),
     routesOf: (type) => routes[type] ?? [],
     ...changes,

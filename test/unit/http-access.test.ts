@@ -1,8 +1,8 @@
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
-import type { Ask } from '../../src/http/ports.ts'
+import type { Question } from '../../src/http/ports.ts'
 import { routes } from '../support/example-routes.ts'
-import { ask, parts, serving } from '../support/wire.ts'
+import { ask, judgedBy, parts, serving } from '../support/wire.ts'
 
 const BAD_TOKEN = ['2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n']
 const DENIED = ['1 error occurred:\n\t* permission denied\n\n']
@@ -64,19 +64,19 @@ describe('who may', () => {
     }))
 
   test('policy is asked about the modern path, decoded, with what it needs to decide', async () => {
-    const asks: Ask[] = []
-    const asked = parts(routes, { authorize: async (question) => void asks.push(question) })
+    const asks: Question[] = []
+    const asked = parts(routes, { authorizer: judgedBy((question) => asks.push(question) > 0) })
     await serving(asked, async (at) => {
       await ask(at, 'PUT', '/v1/sys/revoke-prefix/database%2Fcreds//a', { body: { why: 'x' } })
       await ask(at, 'GET', '/v1/database/roles?list=1')
       await ask(at, 'GET', '/v1/database/roles/a/')
     })
     expect(
-      asks.map(({ operation, path, sudo, source, parameters }) => [
+      asks.map(({ operation, path, sudo, sourceAddress, parameters }) => [
         operation,
         path,
         sudo,
-        source,
+        sourceAddress,
         parameters,
       ]),
     ).toEqual([

@@ -1,0 +1,223 @@
+import { BrokerError } from '../lib/errors.ts'
+import { BAD_TOKEN } from './envelope.ts'
+import type {
+  AclOperation,
+  Authorizer,
+  Decision,
+  Identified,
+  Mount,
+  Operation,
+  Parameters,
+  Principal,
+  Question,
+  Reading,
+} from './ports.ts'
+import type { Target } from './request-line.ts'
+import {
+  type Captures,
+  type Endpoint,
+  matchRoute,
+  type PolicyAsk,
+  type PolicyFace,
+  type Route,
+} from './route.ts'
+
+/** What a request's way to its handler needs: who is calling, what is meant, and whether policy lets it be. */
+export type AccessParts = {
+  /** Reads the ledger for a request, and whose token it carries, if it carries one. */
+  identify(token: string | undefined): Promise<Identified>
+  authorizer: Authorizer
+  /** The live mount that `path` lies in. Not asked about `sys/`. */
+  findMount(path: string, reading: Reading): Promise<Mount | undefined>
+  /** The table of a mount type; `system` is `sys/`. Empty for a type without one. */
+  routesOf(mountType: string): readonly Route[]
+}
+
+/** What is known of a request so far; each check adds to it, and the log line and the error reply read it. */
+export type Request = {
+  id: string
+  source: string
+  tls: boolean
+  token: string | undefined
+  /** Asked for when first needed: what needs neither token nor mount, such as health, needs no ledger. */
+  identified?: Promise<Identified>
+  principal?: Principal
+  decision?: Decision
+  /** For how long its answer shall wait wrapped, if it shall. */
+  wrapTtlSeconds?: number
+}
+
+const SYSTEM: Mount = {
+  id: 'sys',
+  accessor: 'system_sys',
+  path: 'sys/',
+  type: 'system',
+  description: '',
+  config: {},
+  options: null,
+}
+
+export type Found = {
+  operation: Operation
+  /** The path as policy judges it and handlers see it. */
+  path: string
+  mount: Mount | undefined
+  route: Route | undefined
+  endpoint: Endpoint | undefined
+  captures: Captures
+}
+
+/** Looks up what the request means, and says nothing yet about what is missing: that is for callers with rights. */
+export async function find(
+  parts: AccessParts,
+  request: Request,
+  target: Pick<Target, 'path'>,
+  operation: Operation,
+): Promise<Found> {
+  const inSystem = `${target.path}/`.startsWith(SYSTEM.path)
+  const mount = inSystem
+    ? SYSTEM
+    : await parts.findMount(target.path, (await identified(parts, request)).reading)
+  const rest = mount ? target.path.slice(mount.path.length) : ''
+  const match = mount && matchRoute(parts.routesOf(mount.type), rest)
+  return {
+    operation,
+    path: operation === 'list' ? `${target.path}/` : target.path,
+    mount,
+    route: match?.route,
+    endpoint: match?.route.on[operation],
+    captures: match?.captures ?? {},
+  }
+}
+
+const identified = (parts: AccessParts, request: Request): Promise<Identified> =>
+  (request.identified ??= parts.identify(request.token))
+
+const badToken = () => new BrokerError('permission_denied', BAD_TOKEN)
+const denied = () => new BrokerError('permission_denied', 'permission denied')
+
+export async function prove(
+  parts: AccessParts,
+  request: Request,
+  endpoint: Endpoint | undefined,
+  parameters: Parameters,
+): Promise<void> {
+  const proof = endpoint?.proof ?? 'token'
+  if (standsForItself(request, endpoint, parameters)) return
+  if (proof === 'none' || (proof === 'optional' && request.token === undefined)) return
+  if (request.token === undefined) throw badToken()
+  const { prove } = await identified(parts, request)
+  request.principal = await prove(request.source).catch((error) => {
+    throw error instanceof BrokerError && error.code === 'permission_denied' ? badToken() : error
+  })
+}
+
+/**
+ * A wrapping token as the client token is all the right it takes to use it, and the handler tells whether it is good.
+ * To use one as somebody with a token of their own takes proof and policy as anything does.
+ */
+const standsForItself = (
+  { token }: Request,
+  endpoint: Endpoint | undefined,
+  parameters: Parameters,
+): boolean =>
+  endpoint?.byWrappingToken === true && token !== undefined && (parameters.token || token) === token
+
+/** Policy comes before any 404 or 405, so that no one learns what exists where they have no rights. */
+export async function allow(
+  parts: AccessParts,
+  request: Request,
+  found: Found,
+  parameters: Parameters,
+): Promise<void> {
+  if (found.endpoint && found.endpoint.proof !== 'token') return
+  if (standsForItself(request, found.endpoint, parameters)) return
+  const { principal, wrapTtlSeconds } = request
+  if (!principal) throw badToken()
+  const { reading } = await identified(parts, request)
+  const circumstances = {
+    ...circumstancesOf(request, reading),
+    principal,
+    parameters,
+    ...(wrapTtlSeconds !== undefined && { wrapTtlSeconds }),
+  }
+  request.decision = await parts.authorizer.decide(await questionOf(found, circumstances))
+  if (!request.decision.allowed) throw denied()
+}
+
+type Circumstances = Omit<Question, 'operation' | 'path' | 'sudo' | 'role'>
+
+const circumstancesOf = ({ source, tls }: Request, { revision, now }: Reading) => ({
+  sourceAddress: source,
+  tls,
+  namespace: '',
+  revision,
+  now,
+})
+
+async function questionOf(found: Found, circumstances: Circumstances): Promise<Question> {
+  return {
+    ...circumstances,
+    ...roleOf(found, found.endpoint),
+    operation: await operationOf(found),
+    path: found.path,
+    sudo: found.endpoint?.sudo ?? false,
+  }
+}
+
+function roleOf({ mount, captures }: Found, endpoint: Endpoint | undefined): Pick<Question, 'role'> {
+  const name = endpoint?.role === undefined ? undefined : captures[endpoint.role]
+  return mount && name !== undefined ? { role: { mountId: mount.id, mountPath: mount.path, name } } : {}
+}
+
+/** As policy names it. */
+async function operationOf({ operation, mount, endpoint, captures }: Found): Promise<AclOperation> {
+  if (operation !== 'update' || !mount || !endpoint?.exists) return operation
+  return (await endpoint.exists({ mount, capture: capturing(captures) })) ? 'update' : 'create'
+}
+
+export const capturing =
+  (captures: Captures) =>
+  (name: string): string => {
+    const value = captures[name]
+    if (value === undefined) throw new Error(`the route captures nothing under ${name}`)
+    return value
+  }
+
+/** Policy's further answers in the circumstances of this request. */
+export const policyFace = (parts: AccessParts, request: Request): PolicyFace => {
+  const readingOf = async () => (await identified(parts, request)).reading
+  const questionAbout = async (ask: PolicyAsk): Promise<Question> => {
+    const { principal, operation, path, parameters = {}, ...changes } = ask
+    const reading = await readingOf()
+    const found = await find(parts, request, { path: path.replace(/\/+$/, '') }, operation)
+    return questionOf(found, { ...circumstancesOf(request, reading), ...changes, principal, parameters })
+  }
+  return {
+    async capabilities(path, as = request.principal) {
+      if (!as) return []
+      const found = await find(parts, request, { path: path.replace(/\/+$/, '') }, 'read')
+      const endpoints = Object.values(found.route?.on ?? {})
+      return parts.authorizer.capabilities({
+        ...circumstancesOf(request, await readingOf()),
+        ...roleOf(
+          found,
+          endpoints.find(({ role }) => role !== undefined),
+        ),
+        principal: as,
+        path,
+      })
+    },
+    async patterns() {
+      const { principal } = request
+      if (!principal) return []
+      return parts.authorizer.patterns({
+        ...circumstancesOf(request, await readingOf()),
+        principal,
+        path: '',
+      })
+    },
+    decide: async (ask) => parts.authorizer.decide(await questionAbout(ask)),
+    explain: async (ask) => parts.authorizer.explain(await questionAbout(ask)),
+  }
+}

@@ -1,0 +1,65 @@
+import type { Wrapping } from '../identity/wrapping.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { defaulted, type Fields, text } from './fields.ts'
+import { type Answer, type Endpoint, handle, handleOpen, type OpenCall, type Route } from './route.ts'
+import { shownWrapInfo } from './wrapped.ts'
+
+const TOKEN_FIELDS = { token: defaulted(text, '') } satisfies Fields
+type TokenCall = OpenCall<typeof TOKEN_FIELDS>
+
+/** Wrapped answers: making one of anything, and what may be done with a wrapping token; relative to `sys/`. */
+export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
+  const lookup = handleOpen(TOKEN_FIELDS, async (call) => {
+    const { ttlSeconds, createdAt, creationPath } = await wrapping.lookup(wrappingToken(call))
+    return {
+      data: {
+        creation_ttl: ttlSeconds,
+        creation_time: createdAt.toISOString(),
+        creation_path: creationPath,
+      },
+    }
+  })
+  return [
+    {
+      path: 'wrapping/wrap',
+      on: {
+        update: handle(
+          {},
+          async ({ parameters, wrapTtlSeconds }) => {
+            if (wrapTtlSeconds !== undefined) return { data: parameters }
+            throw new BrokerError('invalid_request', 'endpoint requires response wrapping to be used')
+          },
+          { anyFields: true },
+        ),
+      },
+    },
+    {
+      path: 'wrapping/unwrap',
+      // What was taken stays taken, also when this answer gets lost: part of it may have been read.
+      on: {
+        update: byWrappingToken(async (call) => ({ verbatim: await wrapping.unwrap(wrappingToken(call)) })),
+      },
+    },
+    {
+      path: 'wrapping/rewrap',
+      on: {
+        update: byWrappingToken(async (call) => {
+          const info = await wrapping.rewrap(wrappingToken(call))
+          call.onUndelivered(() => wrapping.drop(info.token))
+          return { wrapInfo: shownWrapInfo(info) }
+        }),
+      },
+    },
+    { path: 'wrapping/lookup', on: { read: lookup, update: lookup } },
+  ]
+}
+
+/** For the holder of the wrapping token, who needs no other, or for a caller with one that policy lets do this. */
+const byWrappingToken = (run: (call: TokenCall) => Promise<Answer>): Endpoint => ({
+  ...handleOpen(TOKEN_FIELDS, run),
+  proof: 'token',
+  byWrappingToken: true,
+})
+
+/** The one that is named, or else the client token. A text that is none is refused as one there is not. */
+const wrappingToken = ({ fields, token }: TokenCall): string => fields.token || token?.reveal() || ''

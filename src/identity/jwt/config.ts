@@ -1,0 +1,117 @@
+import { X509Certificate } from 'node:crypto'
+import { messageOf } from '../../lib/errors.ts'
+import { isObject, listField, refused, textField, type WireFields } from './fields.ts'
+import { ALGORITHMS, keyFromPem, MAX_KEYS } from './verification-keys.ts'
+
+/** A JWT mount's configuration, as the wire names it and as it is stored. Texts and lists are empty when not given. */
+export type JwtConfig = {
+  jwt_validation_pubkeys: string[]
+  jwks_url: string
+  jwks_ca_pem: string
+  jwks_pairs: JwksPair[]
+  oidc_discovery_url: string
+  oidc_discovery_ca_pem: string
+  bound_issuer: string
+  /** Empty stands for every algorithm of `ALGORITHMS`, as in Vault and OpenBao for JWT logins. */
+  jwt_supported_algs: string[]
+  default_role: string
+}
+
+export type JwksPair = { jwks_url: string; jwks_ca_pem: string }
+
+const MAX_PAIRS = 16
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
+
+/**
+ * The document to store for what was sent; it replaces the whole configuration. Throws the dialect's refusal. Fetches
+ * nothing: `checkKeySource` does.
+ */
+export function checkJwtConfig(fields: WireFields): JwtConfig {
+  const config: JwtConfig = {
+    jwt_validation_pubkeys: listField(fields, 'jwt_validation_pubkeys') ?? [],
+    jwks_url: textField(fields, 'jwks_url') ?? '',
+    jwks_ca_pem: textField(fields, 'jwks_ca_pem') ?? '',
+    jwks_pairs: readPairs(fields.jwks_pairs ?? []),
+    oidc_discovery_url: textField(fields, 'oidc_discovery_url') ?? '',
+    oidc_discovery_ca_pem: textField(fields, 'oidc_discovery_ca_pem') ?? '',
+    bound_issuer: textField(fields, 'bound_issuer') ?? '',
+    jwt_supported_algs: listField(fields, 'jwt_supported_algs') ?? [],
+    default_role: (textField(fields, 'default_role') ?? '').toLowerCase(),
+  }
+  if (isObject(fields.provider_config) && Object.keys(fields.provider_config).length > 0) {
+    throw refused('invalid provider_config: no provider has handling of its own here')
+  }
+  checkOneSource(config)
+  checkPublicKeys(config.jwt_validation_pubkeys)
+  if (config.oidc_discovery_url.includes('.well-known/openid-configuration')) {
+    throw refused("'oidc_discovery_url' contains '.well-known' component")
+  }
+  checkUrl('error checking oidc discovery URL', config.oidc_discovery_url)
+  checkAuthority('error checking oidc_discovery_ca_pem', config.oidc_discovery_ca_pem)
+  for (const { jwks_url, jwks_ca_pem } of [config, ...config.jwks_pairs]) {
+    checkUrl('error checking jwks URL', jwks_url)
+    checkAuthority('error checking jwks_ca_pem', jwks_ca_pem)
+  }
+  const unknown = config.jwt_supported_algs.find((name) => !(ALGORITHMS as readonly string[]).includes(name))
+  if (unknown !== undefined) {
+    throw refused(`invalid jwt_supported_algs: unsupported signing algorithm ${JSON.stringify(unknown)}`)
+  }
+  return config
+}
+
+function checkOneSource(config: JwtConfig): void {
+  const sources = [
+    config.jwt_validation_pubkeys.length > 0,
+    config.jwks_url !== '',
+    config.jwks_pairs.length > 0,
+    config.oidc_discovery_url !== '',
+  ]
+  if (sources.filter(Boolean).length === 1) return
+  throw refused(
+    "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs', 'oidc_discovery_url', or 'provider_config' must be set",
+  )
+}
+
+function readPairs(value: unknown): JwksPair[] {
+  if (!Array.isArray(value)) throw refused('jwks_pairs must be a list of maps')
+  if (value.length > MAX_PAIRS) throw refused(`jwks_pairs cannot hold more than ${MAX_PAIRS} pairs`)
+  return value.map((pair: unknown) => {
+    if (!isObject(pair)) throw refused('jwks_pairs must be a list of maps')
+    const url = textField(pair, 'jwks_url') ?? ''
+    if (url === '') throw refused("each of 'jwks_pairs' needs a 'jwks_url'")
+    return { jwks_url: url, jwks_ca_pem: textField(pair, 'jwks_ca_pem') ?? '' }
+  })
+}
+
+function checkPublicKeys(pems: readonly string[]): void {
+  if (pems.length > MAX_KEYS) throw refused(`jwt_validation_pubkeys cannot hold more than ${MAX_KEYS} keys`)
+  for (const pem of pems) {
+    try {
+      keyFromPem(pem)
+    } catch (cause) {
+      throw refused(`error parsing public key: ${messageOf(cause)}`)
+    }
+  }
+}
+
+/** A user name in the URL would be sent to the issuer and shown to whoever reads the configuration. */
+function checkUrl(what: string, text: string): void {
+  if (text === '') return
+  const url = /^https?:\/\/\S+$/.test(text) && URL.canParse(text) ? new URL(text) : undefined
+  if (!url) throw refused(`${what}: it must be an absolute http or https URL`)
+  if (url.username !== '' || url.password !== '' || url.hash !== '') {
+    throw refused(`${what}: it must hold no user name, password or fragment`)
+  }
+}
+
+function checkAuthority(what: string, pem: string): void {
+  if (pem === '') return
+  const certificates = pem.match(CERTIFICATE) ?? []
+  try {
+    for (const certificate of certificates) new X509Certificate(certificate)
+    if (certificates.length > 0) return
+  } catch {
+    // The parser's own words name OpenSSL routines.
+  }
+  throw refused(`${what}: no certificate can be read from the PEM text`)
+}

@@ -1,0 +1,125 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import type { Ledger } from '../ledger/db.ts'
+import {
+  dropExpiredWrapped,
+  dropWrapped,
+  findWrapped,
+  insertWrapped,
+  takeWrapped,
+  type WrappedFacts,
+  type WrappedRow,
+} from '../ledger/wrapped.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { newId, newToken } from '../lib/ids.ts'
+import { type Sensitive, sensitive } from '../lib/sensitive.ts'
+import { tokenIdOf } from './authenticate.ts'
+
+/** A wrapping token. It is no client token: all it does is to open, show or pass on the one answer it was made for. */
+export type WrapInfo = {
+  token: Sensitive
+  accessor: string
+  ttlSeconds: number
+  createdAt: Date
+  creationPath: string
+}
+
+/** Answers kept for whoever has their token, once. Every refusal is the dialect's one 400. */
+export type Wrapping = {
+  /**
+   * Keeps a body for `ttlSeconds`. `begun` hears of the token before anything is written, so that even what was
+   * written without our being told can be dropped.
+   */
+  wrap(
+    body: string,
+    about: { ttlSeconds: number; creationPath: string },
+    begun: (token: Sensitive) => void,
+  ): Promise<WrapInfo>
+  /** Gives the body back and forgets it. */
+  unwrap(token: string): Promise<string>
+  lookup(token: string): Promise<WrappedFacts>
+  /** Moves the body under a new token, for the time it had at first; the old token is good for nothing any more. */
+  rewrap(token: string): Promise<WrapInfo>
+  /** Forgets the body, if it is still there. */
+  drop(token: Sensitive): Promise<void>
+  /** Forgets bodies whose time is over, which nobody can have any more. For the sweep. */
+  dropExpired(): Promise<number>
+}
+
+export const createWrapping = (ledger: Ledger): Wrapping => ({
+  async wrap(body, about, begun) {
+    const { row, token } = seal(body, about)
+    begun(token)
+    return infoOf(row, token, await insertWrapped(ledger, row))
+  },
+  async unwrap(token) {
+    const taken = await takeWrapped(ledger, tokenIdOf(token))
+    if (!taken) throw notValid()
+    return open(token, taken)
+  },
+  async lookup(token) {
+    const facts = await findWrapped(ledger, tokenIdOf(token))
+    if (!facts) throw notValid()
+    return facts
+  },
+  rewrap: (token) =>
+    ledger.transaction(async (db) => {
+      const taken = await takeWrapped(db, tokenIdOf(token))
+      if (!taken) throw notValid()
+      const { row, token: next } = seal(open(token, taken), taken)
+      return infoOf(row, next, await insertWrapped(db, row))
+    }),
+  async drop(token) {
+    await dropWrapped(ledger, tokenIdOf(token.reveal()))
+  },
+  dropExpired: () => dropExpiredWrapped(ledger),
+})
+
+const notValid = (cause?: unknown): BrokerError =>
+  new BrokerError('invalid_request', 'wrapping token is not valid or does not exist', { cause })
+
+const infoOf = (row: WrappedRow, token: Sensitive, createdAt: Date): WrapInfo => ({
+  token,
+  accessor: row.accessor,
+  ttlSeconds: row.ttlSeconds,
+  createdAt,
+  creationPath: row.creationPath,
+})
+
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+const KEY_BYTES = 32
+
+/** The token has 190 random bits, so its key needs no salt, and it seals one body only. */
+const keyOf = (token: string): Buffer =>
+  Buffer.from(hkdfSync('sha256', token, '', 'leasehold/wrapping/v1', KEY_BYTES))
+
+/** Who reads where an answer came from trusts it: a row whose path was edited does not open. */
+const bindingOf = ({ accessor, creationPath, ttlSeconds }: Omit<WrappedRow, 'id' | 'sealed'>): Buffer =>
+  Buffer.from(JSON.stringify([accessor, creationPath, ttlSeconds]))
+
+function seal(
+  body: string,
+  { ttlSeconds, creationPath }: { ttlSeconds: number; creationPath: string },
+): { row: WrappedRow; token: Sensitive } {
+  const token = newToken()
+  const about = { accessor: newId(), ttlSeconds, creationPath }
+  const nonce = randomBytes(NONCE_BYTES)
+  const cipher = createCipheriv('aes-256-gcm', keyOf(token), nonce).setAAD(bindingOf(about))
+  const sealed = Buffer.concat([nonce, cipher.update(body, 'utf8'), cipher.final(), cipher.getAuthTag()])
+  return { row: { id: tokenIdOf(token), ...about, sealed }, token: sensitive(token) }
+}
+
+function open(token: string, row: WrappedRow): string {
+  const { sealed } = row
+  try {
+    // Without the length, Node would take a shortened tag.
+    const decipher = createDecipheriv('aes-256-gcm', keyOf(token), sealed.subarray(0, NONCE_BYTES), {
+      authTagLength: TAG_BYTES,
+    })
+    decipher.setAAD(bindingOf(row)).setAuthTag(sealed.subarray(-TAG_BYTES))
+    const body = sealed.subarray(NONCE_BYTES, -TAG_BYTES)
+    return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8')
+  } catch (cause) {
+    throw notValid(cause)
+  }
+}

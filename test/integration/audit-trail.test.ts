@@ -1,0 +1,176 @@
+import { CompactSign, exportJWK, generateKeyPair } from 'jose'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { makeCheckpoint } from '../../src/audit/checkpoint.ts'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import { type Audited, auditedLedger, auditedRequest, onBehalfOf } from '../../src/audit/request.ts'
+import { openTrail, type Trail } from '../../src/audit/trail.ts'
+import { verifyLog } from '../../src/audit/verify.ts'
+import {
+  auditCheckpoints,
+  auditEvents,
+  auditTime,
+  findAuditEvents,
+  insertCheckpoint,
+  lastCheckpoint,
+  movedHeads,
+  type StoredAuditEvent,
+} from '../../src/ledger/audit.ts'
+import { openTestLedger, type TestLedger } from '../support/ledger.ts'
+
+// The log on a real ledger: events and what they are about are committed together, and what is done to them is found.
+
+let world: TestLedger
+let trail: Trail
+beforeEach(async () => {
+  world = await openTestLedger()
+  trail = openTrail(world.ledger)
+  await world.ledger.query('create table leasehold.thing (name text primary key)')
+})
+afterEach(() => world.close())
+
+const anEvent = (changes: Partial<AuditEvent> = {}): AuditEvent => ({
+  type: 'request',
+  what: { operation: 'update', path: 'sys/thing' },
+  outcome: { status: 204 },
+  ...changes,
+})
+const put = (name: string) => `insert into leasehold.thing (name) values ('${name}')`
+const things = async () => (await world.ledger.query('select from leasehold.thing')).rowCount
+async function events() {
+  const found: StoredAuditEvent[] = []
+  for await (const event of auditEvents(world.ledger)) found.push(event)
+  return found
+}
+
+const keys = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true })
+const jwks = { keys: [{ ...(await exportJWK(keys.publicKey)), kid: 'k', alg: 'EdDSA' }] }
+const sign = (payload: Uint8Array, typ: string) =>
+  new CompactSign(payload).setProtectedHeader({ alg: 'EdDSA', kid: 'k', typ }).sign(keys.privateKey)
+
+async function checkpoint(): Promise<void> {
+  const heads = Object.fromEntries(
+    (await movedHeads(world.ledger)).map(({ writer, seq, hash }) => [writer, { seq, hash }]),
+  )
+  const at = await auditTime(world.ledger)
+  await insertCheckpoint(
+    world.ledger,
+    await makeCheckpoint(sign, await lastCheckpoint(world.ledger), { iss: 'test', at, heads }),
+  )
+}
+const verify = () =>
+  verifyLog(
+    { checkpoints: auditCheckpoints(world.ledger), events: auditEvents(world.ledger) },
+    { keys: jwks },
+  )
+
+describe('an event and its change', () => {
+  test('are there together or not at all', async () => {
+    await trail.commit(async (db) => {
+      await db.query(put('a'))
+      return { result: undefined, events: [anEvent()] }
+    })
+    await expect(
+      trail.commit(async (db) => {
+        await db.query(put('b'))
+        await db.query(put('a'))
+        return { result: undefined, events: [anEvent()] }
+      }),
+    ).rejects.toThrow('duplicate key')
+    expect([await things(), (await events()).length]).toEqual([1, 1])
+
+    await world.ledger.query('alter table leasehold.audit_event add constraint full_up check (seq < 2)')
+    await expect(
+      trail.commit(async (db) => {
+        await db.query(put('c'))
+        return { result: undefined, events: [anEvent()] }
+      }),
+    ).rejects.toThrow('full_up')
+    expect([await things(), (await events()).length]).toEqual([1, 1])
+  })
+
+  test('many at once leave chains that hold, whichever of them failed', async () => {
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 60 }, (_, i) =>
+        trail.commit(async (db) => {
+          await db.query(put(`n${i % 45}`))
+          return { result: undefined, events: [anEvent({ request_id: `r${i}` })] }
+        }),
+      ),
+    )
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(45)
+    await Promise.all(Array.from({ length: 50 }, (_, i) => trail.record(anEvent({ request_id: `s${i}` }))))
+    await trail.close()
+    await checkpoint()
+
+    const report = await verify()
+    expect(report).toMatchObject({ problemsTotal: 0, uncheckpointed: 0, checkpoints: 1 })
+    expect(report.events).toBeGreaterThanOrEqual(95)
+  })
+})
+
+test.each([
+  [
+    'an edited',
+    `update leasehold.audit_event set body = replace(body, 'sys/thing', 'sys/other') where seq = 2`,
+  ],
+  ['a back-dated', `update leasehold.audit_event set at = '2001-01-01T00:00:00.000000Z' where seq = 2`],
+  ['a dropped', `delete from leasehold.audit_event where seq = 2`],
+  ['a dropped last', `delete from leasehold.audit_event where seq = 3`],
+])('%s event is found and named', async (_, tampering) => {
+  for (const id of ['one', 'two', 'three']) await trail.record(anEvent({ request_id: id }))
+  await checkpoint()
+  expect((await verify()).problemsTotal).toBe(0)
+  const [first] = await events()
+
+  await world.ledger.query(tampering)
+  const { problems } = await verify()
+  expect(problems.length).toBeGreaterThan(0)
+  expect(JSON.stringify(problems)).toContain(first?.writer)
+})
+
+describe('what a request changes first', () => {
+  const request = (changes: Partial<Audited> = {}): Audited => ({
+    written: false,
+    event: () => anEvent({ request_id: 'q' }),
+    ...changes,
+  })
+
+  test('is committed with its event, statement or transaction, once', async () => {
+    const ledger = auditedLedger(world.ledger, trail)
+    const audited = request()
+    await onBehalfOf(audited, async () => {
+      await ledger.query('select 1')
+      expect(auditedRequest()).toBe(audited)
+      await ledger.query(put('a'))
+      expect(auditedRequest()).toBeUndefined()
+      await ledger.transaction((db) => db.query(put('b')))
+    })
+    expect([audited.written, await things(), (await events()).length]).toEqual([true, 2, 1])
+  })
+
+  test('takes no event when it failed, or was no change after all; outside a request nothing is recorded', async () => {
+    const ledger = auditedLedger(world.ledger, trail)
+    await ledger.query(put('a'))
+    const failing = request()
+    await expect(onBehalfOf(failing, () => ledger.query(put('a')))).rejects.toThrow('duplicate key')
+    const idle = request({ event: () => undefined })
+    await onBehalfOf(idle, () => ledger.transaction(async () => undefined))
+    expect([failing.written, idle.written, (await events()).length]).toEqual([false, false, 0])
+  })
+})
+
+test('events are found by time, principal, lease, target and type, page by page', async () => {
+  await trail.record(anEvent({ who: { principal: 'p1' }, lease_id: 'database/creds/app/1' }))
+  await trail.record(anEvent({ who: { principal: 'p2' }, target: 'db' }))
+  await trail.record(anEvent({ type: 'lease_step', lease_id: 'database/creds/app/1' }))
+  const find = async (question: object) =>
+    (await findAuditEvents(world.ledger, { limit: 10, ...question })).length
+  expect(await find({})).toBe(3)
+  expect(await find({ principal: 'p1' })).toBe(1)
+  expect(await find({ leaseId: 'database/creds/app/1' })).toBe(2)
+  expect(await find({ target: 'db' })).toBe(1)
+  expect(await find({ type: 'lease_step' })).toBe(1)
+  expect(await find({ from: new Date(Date.now() + 86_400_000) })).toBe(0)
+  const [first] = await findAuditEvents(world.ledger, { limit: 1 })
+  expect(await find({ after: first })).toBe(2)
+})

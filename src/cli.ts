@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { fileURLToPath } from 'node:url'
-import { Command } from 'commander'
+import { Command, InvalidArgumentError } from 'commander'
+import type { VerifyChoices } from './cli/audit.ts'
 import { messageOf } from './lib/errors.ts'
 import { VERSION } from './lib/version.ts'
 
 // Each command brings its own parts: `--version` and `receipt verify` need not load a broker.
 const starting = async () => ({ ...(await import('./main.ts')), ...(await import('./config.ts')) })
+
+const STREAMS = { out: process.stdout, err: process.stderr }
 
 const program = new Command('leasehold')
   .description('An ephemeral credential broker: database users under a lease, ended and proved gone.')
@@ -77,6 +80,51 @@ program
   .action(async (file: string, options: { jwks: string; json: boolean }) => {
     const { verifyReceipt } = await import('./cli/receipt.ts')
     process.exitCode = await verifyReceipt(file, options, process.stdout, process.stderr)
+  })
+
+const audit = program.command('audit').description('the record of who did what')
+
+/** The ledger of the settings, for commands that only read its audit log. */
+const auditLogOpener = async () => {
+  const { loadConfig } = await import('./config.ts')
+  const { openStoredLog } = await import('./compose/audit-log.ts')
+  return () => openStoredLog(loadConfig('audit', process.env))
+}
+
+const knownCheckpoint = (text: string, known: { number: number; hash: string }[]) => {
+  const [, number, hash = ''] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
+  if (number === undefined) throw new InvalidArgumentError('It is number:hash, as verify prints it.')
+  return [...known, { number: Number(number), hash }]
+}
+
+audit
+  .command('verify')
+  .description(
+    "check the ledger's log, or an exported one: exit code 0 when it is sound, 1 when not, 2 when it cannot be checked",
+  )
+  .option('--file <file>', 'a file that `audit export` wrote; `-` for standard input')
+  .option('--jwks <file|url>', 'the public keys, as sys/leasehold/jwks answers them; else from the ledger')
+  .option(
+    '--checkpoint <number:hash>',
+    'a checkpoint noted earlier, which the log must hold',
+    knownCheckpoint,
+    [],
+  )
+  .option('--json', 'print the report as JSON', false)
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .action(async (options: VerifyChoices) => {
+    const { verifyAudit } = await import('./cli/audit.ts')
+    process.exitCode = await verifyAudit(options, await auditLogOpener(), STREAMS)
+  })
+
+audit
+  .command('export')
+  .description('write the whole log as JSON lines, to keep or to check elsewhere')
+  .option('--file <file>', 'a new file; else standard output')
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+  .action(async (options: { file?: string }) => {
+    const { exportAudit } = await import('./cli/audit.ts')
+    process.exitCode = await exportAudit(options, await auditLogOpener(), STREAMS)
   })
 
 program.parseAsync().catch((error) => {

@@ -1,52 +1,37 @@
-import { hostname } from 'node:os'
-import type { EngineType } from './engine/engine.ts'
-import { postgres } from './engine/postgres/postgres.ts'
+import { type Audited, aJob, auditedLedger, onBehalfOf } from './audit/request.ts'
+import { openTrail } from './audit/trail.ts'
+import { type AccessSide, composeAccess } from './compose/access.ts'
+import { composeAuditLog, openAuditHasher } from './compose/audit-log.ts'
+import type { Base } from './compose/base.ts'
+import { composeLeases, type LeaseSide } from './compose/leases.ts'
+import { routeTables } from './compose/routes.ts'
 import { type Api, createApi } from './http/app.ts'
-import { authJwtRoutes } from './http/auth-jwt.ts'
-import { authTokenRoutes } from './http/auth-token.ts'
-import { databaseRoutes } from './http/database.ts'
-import type { Route } from './http/route.ts'
 import { type Listening, listen, type Tls } from './http/server.ts'
-import { sysCapabilitiesRoutes } from './http/sys-capabilities.ts'
-import { sysLeaseholdRoutes } from './http/sys-leasehold.ts'
-import { sysLeaseRoutes } from './http/sys-leases.ts'
-import { sysMountRoutes } from './http/sys-mounts.ts'
-import { sysPolicyRoutes } from './http/sys-policies.ts'
-import { systemStateRoutes } from './http/sys-state.ts'
-import { sysWrappingRoutes } from './http/sys-wrapping.ts'
-import { type AuthMounts, createAuthMounts } from './identity/auth-mounts.ts'
-import { createJwtMethod, type JwtMethod } from './identity/jwt/method.ts'
-import { createTokenStore, type TokenStore } from './identity/tokens.ts'
-import { createWrapping, type Wrapping } from './identity/wrapping.ts'
-import { createLeaseBook } from './lease/book.ts'
-import { createEnder, type Ender } from './lease/ender.ts'
-import { adminCredentials, createEnrolment, type Enrolment } from './lease/enrolment.ts'
-import { createIssuables, type Issuables } from './lease/issuables.ts'
-import { createIssue, type Issue } from './lease/issue.ts'
-import { createMounts, type Mounts } from './lease/mounts.ts'
-import { openReceiptSigner, type ReceiptSigner } from './lease/receipts.ts'
-import { createRenew, type Renew } from './lease/renew.ts'
-import { roleFacts } from './lease/role-facts.ts'
-import { createRoles, type Roles } from './lease/roles.ts'
-import { createRecovery, createSweep, type Sweep } from './lease/sweep.ts'
-import { createTargets } from './lease/targets.ts'
-import { splitLeaseId } from './lease/wire-id.ts'
-import { type Ledger, openLedger } from './ledger/db.ts'
+import type { TokenStore } from './identity/tokens.ts'
+import type { Ender } from './lease/ender.ts'
+import type { Enrolment } from './lease/enrolment.ts'
+import type { Issue } from './lease/issue.ts'
+import type { Mounts } from './lease/mounts.ts'
+import type { Renew } from './lease/renew.ts'
+import type { Roles } from './lease/roles.ts'
+import { openSigner } from './lease/signer.ts'
+import { createSweep, type Sweep } from './lease/sweep.ts'
+import { type OpenLedger, openLedger } from './ledger/db.ts'
+import { readTargetGauges } from './ledger/gauges.ts'
 import { installationId } from './ledger/installation.ts'
-import { countHeld } from './ledger/lease-issue.ts'
 import { isMigrated, migrate } from './ledger/migrate.ts'
-import { policyShelf } from './ledger/policies.ts'
 import { sealedSecrets } from './ledger/sealed-secrets.ts'
+import type { TokensEnded } from './ledger/token-ending.ts'
 import { newId } from './lib/ids.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
 import { VERSION } from './lib/version.ts'
-import { createAuthorizer } from './policy/authorize.ts'
-import { createPolicies, type Policies } from './policy/policies.ts'
 import { openWakeups } from './queue/wakeups.ts'
 import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
+import { showGauges } from './telemetry/gauges.ts'
+import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 
-/** The only file that builds parts and joins them; read it to see the whole. */
+/** With `compose/`, all that builds parts and joins them; read it to see the whole. */
 
 export type BrokerSettings = {
   ledgerUrl: Sensitive
@@ -75,8 +60,6 @@ export type Broker = {
   close(): Promise<void>
 }
 
-const ENGINE_TYPES: readonly EngineType[] = [postgres]
-
 /** Makes a new ledger, or brings an old one to this version. Any number of processes may call it at once. */
 export async function migrateLedger({
   ledgerUrl,
@@ -104,174 +87,116 @@ export async function compose(settings: BrokerSettings): Promise<Broker> {
   }
 }
 
-const connect = (url: Sensitive, log: Logger): Ledger =>
+const connect = (url: Sensitive, log: Logger): OpenLedger =>
   openLedger(url.reveal(), (error) =>
     log.warn({ error: error.message }, 'a connection to the ledger was lost'),
   )
 
 async function composeOn(
-  ledger: Ledger,
+  ledger: OpenLedger,
   { queueUrl, masterKey, sweepIntervalMs, log }: BrokerSettings,
 ): Promise<Broker> {
-  const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
+  const metrics = createMetrics({ version: VERSION })
   const installation = await installationId(ledger, newId())
-  const receipts = await openReceiptSigner(secrets, installation)
-  const wakeups = openWakeups({ url: queueUrl.reveal(), installation, log })
-  const [wake, wakeAt] = [wakeups.wake, wakingAt(wakeups)]
-  const targets = createTargets({
-    ledger,
-    engineTypes: ENGINE_TYPES,
-    admin: (target) => adminCredentials(secrets, target),
-    onRecovery: createRecovery({ ledger, wake, log }),
-  })
-  const ender = createEnder({ ledger, targets, receipts, log, worker: workerName(), wake })
-  const tokens = createTokenStore(ledger, (targetIds) => targetIds.forEach(wake))
-  const mounts = createMounts({ ledger, types: { secret: ['database'], auth: ['jwt'] }, wake })
-  const enrolment = createEnrolment({ ledger, secrets, engineTypes: ENGINE_TYPES, wake })
-  const roles = createRoles({ ledger, engineTypes: ENGINE_TYPES })
-  const issuables = createIssuables(ledger)
-  const issue = createIssue({ ledger, issuables, targets, engineTypes: ENGINE_TYPES, ender, wakeAt })
-  const renew = createRenew({ ledger, targets, wakeAt })
-  const { policies, authorizer, authMounts, jwt, wrapping } = composeAccess({ ledger, issuables, mounts })
-  const endExpiredTokens = () => Promise.all([tokens.endExpiredTokens(), wrapping.dropExpired()])
-  const sweep = createSweep({ ledger, targets, ender, endExpiredTokens, intervalMs: sweepIntervalMs, log })
-
-  const tables = routeTables({
-    ledger,
+  const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
+  const trail = openTrail(ledger)
+  // Whatever a wrong master key stops comes before anything that would have to be closed again.
+  const base: Base = {
+    ledger: auditedLedger(ledger, trail),
+    trail,
+    auditHash: await openAuditHasher(secrets),
+    signer: await openSigner(secrets, installation),
+    secrets,
     installation,
-    tokens,
-    wrapping,
-    mounts,
-    policies,
-    authMounts,
-    jwt,
-    enrolment,
-    roles,
-    issue,
-    renew,
-    ender,
-    receipts,
-  })
-  const api = createApi({
+    wakeups: openWakeups({ url: queueUrl.reveal(), installation, log, onTaken: metrics.queueLag }),
+    metrics,
     log,
-    wrapping,
-    identify: tokens.identify,
-    authorizer,
-    findMount: mounts.resolve,
-    routesOf: (type) => tables[type] ?? [],
+  }
+  const leases = composeLeases(base)
+  const access = composeAccess(base, leases)
+  const sweep = createSweep({
+    ...base,
+    ...leases,
+    endExpiredTokens: endingExpired(access, leases, metrics),
+    intervalMs: sweepIntervalMs,
+    record: metrics.sweep.round,
   })
+  showGauges(metrics, {
+    leases: () => readTargetGauges(ledger),
+    openTargets: leases.targets.all,
+    ledgerUse: ledger.connections,
+  })
+  const { checkpoints, auditLog } = composeAuditLog({ ledger, log }, base.signer)
+  const tables = routeTables({ ...base, ...leases, ...access, auditLog })
+  const api = createApi({
+    ...access,
+    log,
+    audit: { record: trail.record, hash: base.auditHash },
+    identify: access.tokens.identify,
+    findMount: leases.mounts.resolve,
+    routesOf: (type) => tables[type] ?? [],
+    record: metrics.request,
+  })
+
+  checkpoints.start()
 
   let server: Listening | undefined
   let closing: Promise<void> | undefined
   const closeAll = async () => {
     await server?.close()
     await api.settled()
-    ender.stop()
-    await wakeups.close()
+    leases.ender.stop()
+    await base.wakeups.close()
     await sweep.stop()
-    await targets.close()
+    await leases.targets.close()
+    await trail.close()
+    await checkpoints.stop()
     await ledger.close()
   }
 
   return {
+    ...leases,
+    tokens: access.tokens,
     api,
-    tokens,
-    mounts,
-    enrolment,
-    roles,
-    issue,
-    renew,
-    ender,
     sweep,
     async listen({ tls, ...address }) {
       server = await listen({ ...address, ...(tls && { tls }) }, api.app, log)
       return server
     },
     startWorker() {
-      wakeups.run((targetId) => ender.drain(targetId))
+      base.wakeups.run((targetId) => leases.ender.drain(targetId))
       sweep.start()
     },
     close: () => (closing ??= closeAll()),
   }
 }
 
-const workerName = (): string => `${hostname()}/${process.pid}/${newId().slice(0, 6)}`
-
-/** Wake-ups are for whole seconds, so that all that is due in one shares a job. */
-const wakingAt =
-  ({ ensure }: Pick<ReturnType<typeof openWakeups>, 'ensure'>) =>
-  (targetId: string, dueAt: Date, inMs: number): void => {
-    const second = Math.ceil(dueAt.getTime() / 1_000)
-    ensure(targetId, second, second * 1_000 - dueAt.getTime() + inMs)
+const endingExpired =
+  (
+    { tokens, wrapping, oidcStates, dropStrandedSecrets }: AccessSide,
+    { quotas }: LeaseSide,
+    { sweep }: Metrics,
+  ) =>
+  async (): Promise<void> => {
+    const [ended] = await Promise.all([
+      onBehalfOf(expiringTokens(), tokens.endExpiredTokens),
+      wrapping.dropExpired(),
+      quotas.dropExpired(),
+      oidcStates.dropExpired(),
+      dropStrandedSecrets(),
+    ])
+    sweep.tokensEnded(ended)
   }
 
-/** Who may log in, and who may have what. */
-function composeAccess({
-  ledger,
-  issuables,
-  mounts,
-}: {
-  ledger: Ledger
-  issuables: Issuables
-  mounts: Mounts
-}) {
-  const policies = createPolicies(policyShelf(ledger))
-  const authMounts = createAuthMounts(ledger)
-  return {
-    policies,
-    authorizer: createAuthorizer({
-      policies,
-      roleOf: roleFacts({ issuables, mounts }),
-      leasesHeld: (principalId) => countHeld(ledger, principalId),
-    }),
-    authMounts,
-    jwt: createJwtMethod(ledger, authMounts),
-    wrapping: createWrapping(ledger),
-  }
-}
-
-/** The routes of each mount type; `system` is `sys/`. The published contract is held against this table. */
-export function routeTables(parts: {
-  ledger: Ledger
-  installation: string
-  tokens: TokenStore
-  wrapping: Wrapping
-  mounts: Mounts
-  policies: Policies
-  authMounts: AuthMounts
-  jwt: JwtMethod
-  enrolment: Enrolment
-  roles: Roles
-  issue: Issue
-  renew: Renew
-  ender: Ender
-  receipts: ReceiptSigner
-}): Record<string, readonly Route[]> {
-  const { ledger, installation, tokens, mounts, policies, enrolment, roles, issue, renew, ender, receipts } =
-    parts
-  const book = createLeaseBook(ledger)
-  return {
-    system: [
-      ...systemStateRoutes({
-        version: VERSION,
-        clusterName: 'leasehold',
-        clusterId: installation,
-        initialized: () => isMigrated(ledger),
-      }),
-      ...sysCapabilitiesRoutes(tokens),
-      ...sysLeaseRoutes({ book, renew, ender, holder: tokens.holderById }),
-      ...sysLeaseholdRoutes({ book, jwks: receipts.jwks }),
-      ...sysMountRoutes(mounts),
-      ...sysPolicyRoutes(policies, tokens),
-      ...sysWrappingRoutes(parts.wrapping),
-    ],
-    token: authTokenRoutes(tokens),
-    jwt: authJwtRoutes({ tokens, mounts: parts.authMounts, jwt: parts.jwt }),
-    database: databaseRoutes({
-      enrolment,
-      roles,
-      issue,
-      undelivered: (leaseId) => ender.abandon(splitLeaseId(leaseId).id, 'undelivered'),
-    }),
-  }
-}
+/** The leases that end with them have events of their own, by those who end them. */
+const expiringTokens = (): Audited =>
+  aJob((result) => {
+    const { tokenIds } = result as TokensEnded
+    if (tokenIds.length === 0) return undefined
+    return {
+      type: 'system',
+      what: { operation: 'end_expired_tokens' },
+      outcome: {},
+      details: { tokens: tokenIds.length },
+    }
+  })

@@ -14,7 +14,7 @@ import { type Sensitive, sensitive } from './lib/sensitive.ts'
  * An empty value counts as not set, which is what Compose passes for a variable nobody set.
  */
 
-export type Mode = 'dev' | 'server' | 'worker' | 'init'
+export type Mode = 'dev' | 'server' | 'worker' | 'init' | 'audit'
 /** Paths of PEM files. */
 export type TlsFiles = { cert: string; key: string; clientCa: string | undefined }
 
@@ -44,7 +44,16 @@ export type WorkerConfig = Common & { ledgerUrl: Sensitive; queueUrl: Sensitive;
 /** `leasehold server`. */
 export type ServerConfig = WorkerConfig & { listen: Listen; tls: TlsFiles | undefined }
 
-type ConfigOf = { dev: DevConfig; server: ServerConfig; worker: WorkerConfig; init: WorkerConfig }
+/** `leasehold audit`, which an auditor may run who has no master key. */
+export type AuditConfig = Common & { ledgerUrl: Sensitive; masterKey: Sensitive | undefined }
+
+type ConfigOf = {
+  dev: DevConfig
+  server: ServerConfig
+  worker: WorkerConfig
+  init: WorkerConfig
+  audit: AuditConfig
+}
 
 /** Names every bad setting, and prints no value: a value may be a password in the wrong place. */
 export class ConfigError extends Error {
@@ -126,7 +135,13 @@ export function loadConfig<M extends Mode>(
   }
   const settings = gather(env, report)
   checkTogether(mode, settings, report)
-  const build = { dev: devConfig, server: serverConfig, worker: workerConfig, init: workerConfig }[mode]
+  const build = {
+    dev: devConfig,
+    server: serverConfig,
+    worker: workerConfig,
+    init: workerConfig,
+    audit: workerConfig,
+  }[mode]
   const config = build(settings, terminal, report)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
   return Object.freeze({ ...config, warnings: Object.freeze(warnings) }) as ConfigOf[M]
@@ -192,7 +207,7 @@ function checkTogether(mode: Mode, settings: Settings, report: Report): void {
   const keys = [settings.LEASEHOLD_MASTER_KEY, settings.LEASEHOLD_MASTER_KEY_FILE].filter((key) => key)
   if (keys.length === 2) {
     report.problem('LEASEHOLD_MASTER_KEY and LEASEHOLD_MASTER_KEY_FILE are both set; keep one')
-  } else if (keys.length === 0 && mode !== 'dev') {
+  } else if (keys.length === 0 && mode !== 'dev' && mode !== 'audit') {
     report.problem(
       'LEASEHOLD_MASTER_KEY_FILE (or LEASEHOLD_MASTER_KEY) is required: the output of `openssl rand -base64 32`',
     )

@@ -10,11 +10,13 @@ const MAY_USE: Record<string, readonly string[]> = {
   engine: ['lib'],
   secrets: ['lib'],
   policy: ['lib'],
+  telemetry: ['lib'],
   audit: ['ledger', 'policy', 'lib'],
   identity: ['ledger', 'policy', 'lib'],
   lease: ['engine', 'secrets', 'queue', 'audit', 'ledger', 'policy', 'lib'],
   http: ['identity', 'policy', 'lease', 'audit', 'lib'],
-  cli: ['lib'],
+  // Besides over HTTP, the audit log is verified without a server; who joins the parts hands in the ledger's.
+  cli: ['audit', 'lib'],
   compose: [
     'config',
     'lib',
@@ -27,6 +29,7 @@ const MAY_USE: Record<string, readonly string[]> = {
     'identity',
     'lease',
     'http',
+    'telemetry',
   ],
   dev: ['config', 'lib', 'compose'],
   main: ['dev', 'compose', 'config', 'queue', 'lib'],

@@ -59,6 +59,15 @@ export async function makeCheckpoint(
 const payloadOf = (jws: string): unknown =>
   JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8'))
 
+/** Where chains stood by a checkpoint of our own ledger, unverified; nothing when it is none. */
+export function headsNamedBy({ jws }: StoredCheckpoint): CheckpointHeads {
+  try {
+    return payloadShape.parse(payloadOf(jws)).heads
+  } catch {
+    return {}
+  }
+}
+
 export type Opened =
   | { ok: true; payload: CheckpointPayload }
   | { ok: false; kind: 'malformed' | 'bad_signature' | 'unknown_key'; why: string }

@@ -1,5 +1,7 @@
 import { CUT, canonicalJson, type Detail } from './canonical.ts'
 
+export type { Detail }
+
 /**
  * What an audit event says; the names are those of the stored text and of the API. Times are not in here: an event
  * is dated by the chain it stands in.

@@ -1,7 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Db, Ledger } from '../ledger/db.ts'
+import type { Behalf, Db, Ledger } from '../ledger/db.ts'
 import type { AuditEvent } from './event.ts'
 import type { Trail } from './trail.ts'
+
+/** What a request turns out to be about, as far as its event says so. */
+export type Facts = Pick<AuditEvent, 'lease_id' | 'target' | 'role' | 'details'>
 
 /**
  * The request, or the job, on whose behalf something is being done: its event goes into the transaction of the first
@@ -9,10 +12,13 @@ import type { Trail } from './trail.ts'
  * without its event because somebody forgot to pass it on.
  */
 export type Audited = {
+  facts: Facts
   /** The event, given what the change answered; undefined when that was no change after all. */
-  event(result: unknown): AuditEvent | undefined
-  /** Set by whoever has committed the event. */
-  written: boolean
+  event(result: unknown, facts: Facts): AuditEvent | undefined
+  /** A request has one event; of a job, each change has one. */
+  once: boolean
+  /** Nothing is recorded with a change from now on: the event is in the ledger, or the request is over. */
+  closed: boolean
 }
 
 const inHand = new AsyncLocalStorage<Audited>()
@@ -20,10 +26,23 @@ const inHand = new AsyncLocalStorage<Audited>()
 export const onBehalfOf = <T>(audited: Audited, work: () => Promise<T>): Promise<T> =>
   inHand.run(audited, work)
 
-/** The request in hand whose event is still to be written. For flights, which carry it with each of their items. */
-export function auditedRequest(): Audited | undefined {
+/** A job of ours: each change that it makes has an event of its own. */
+export const aJob = (event: (result: unknown) => AuditEvent | undefined): Audited => ({
+  facts: {},
+  event,
+  once: false,
+  closed: false,
+})
+
+/** Says what the request in hand is about, for its event. */
+export function about(facts: Facts): void {
   const audited = inHand.getStore()
-  return audited?.written ? undefined : audited
+  if (audited) Object.assign(audited.facts, facts)
+}
+
+function inNeedOfEvent(): Audited | undefined {
+  const audited = inHand.getStore()
+  return audited?.closed ? undefined : audited
 }
 
 const CHANGES = /\b(?:insert\s+into|update|delete\s+from)\s+leasehold\./i
@@ -38,27 +57,56 @@ function isChange(sql: string): boolean {
   return change
 }
 
-/** The ledger as requests use it: what one changes first is committed together with its event. */
+/** The ledger as requests and jobs use it: what one changes first is committed together with its event. */
 export function auditedLedger(ledger: Ledger, trail: Trail): Ledger {
-  const transaction = async <T>(work: (db: Db) => Promise<T>): Promise<T> => {
-    const audited = auditedRequest()
-    if (!audited) return ledger.transaction(work)
-    let wrote = false
+  /** `partsOf`: what the transaction did for each of these, by its result. */
+  const commit = async <T>(
+    audited: readonly (Audited | undefined)[],
+    work: (db: Db) => Promise<T>,
+    partsOf: (result: T) => readonly unknown[],
+  ): Promise<T> => {
+    const recorded = new Set<Audited>()
     const answer = await trail.commit(async (db) => {
+      recorded.clear()
       const result = await work(db)
-      const event = audited.event(result)
-      wrote = event !== undefined
-      return { result, events: event ? [event] : [] }
+      const parts = partsOf(result)
+      const events: AuditEvent[] = []
+      audited.forEach((one, i) => {
+        if (!one || one.closed || recorded.has(one) || parts[i] === NOTHING) return
+        const event = one.event(parts[i], one.facts)
+        if (!event) return
+        events.push(event)
+        recorded.add(one)
+      })
+      return { result, events }
     })
-    if (wrote) audited.written = true
+    for (const one of recorded) one.closed = one.once
     return answer
   }
+
+  const transaction = <T>(work: (db: Db) => Promise<T>): Promise<T> => {
+    const audited = inNeedOfEvent()
+    return audited ? commit([audited], work, (result) => [result]) : ledger.transaction(work)
+  }
+
   return {
     query: (sql, values) =>
-      auditedRequest() && isChange(sql)
+      inNeedOfEvent() && isChange(sql)
         ? transaction((db) => db.query(sql, values))
         : ledger.query(sql, values),
     transaction,
+    behalf: inNeedOfEvent,
+    transactionFor: (behalves, work) =>
+      behalves.some((behalf) => behalf !== undefined)
+        ? commit(behalves.map(asAudited), work, (results) =>
+            results.map((result) => (result.ok && result.value !== false ? result.value : NOTHING)),
+          )
+        : ledger.transaction(work),
     close: () => ledger.close(),
   }
 }
+
+const NOTHING = Symbol('nothing was changed')
+
+/** Only what `behalf` gave comes back. */
+const asAudited = (behalf: Behalf | undefined): Audited | undefined => behalf as Audited | undefined

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import { compactVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import { messageOf } from '../lib/errors.ts'
-import { get } from './api.ts'
+import { parsed, readKeys } from './jwks.ts'
 
 /** Proofs of ended leases, checked as anyone may: with the public keys alone. */
 
@@ -56,7 +56,7 @@ export async function verifyReceipt(
   err: NodeJS.WritableStream,
 ): Promise<number> {
   try {
-    const keys = parseKeys(await readKeys(jwks))
+    const keys = await readKeys(jwks)
     const checked = await checkReceipt(jwsIn(await readReceipt(file)), keys)
     out.write(json ? `${JSON.stringify(checked.receipt, null, 2)}\n` : describe(checked))
     return EXIT.genuine
@@ -70,28 +70,10 @@ export async function verifyReceipt(
 const readReceipt = (file: string): Promise<string> =>
   file === '-' ? text(process.stdin) : readFile(file, 'utf8')
 
-const readKeys = (place: string): Promise<string> =>
-  /^https?:\/\//.test(place) ? get(place) : readFile(place, 'utf8')
-
-function parseKeys(source: string): JSONWebKeySet {
-  const keys = parsed(source) as JSONWebKeySet | undefined
-  if (!Array.isArray(keys?.keys))
-    throw new Error('--jwks names no JWK set, such as sys/leasehold/jwks answers')
-  return keys
-}
-
 /** The bare receipt, or the whole answer of the API around it. */
 function jwsIn(source: string): string {
   const answer = parsed(source) as { data?: { receipt?: unknown } } | undefined
   return String(answer?.data?.receipt ?? source).trim()
-}
-
-function parsed(source: string): unknown {
-  try {
-    return JSON.parse(source)
-  } catch {
-    return undefined
-  }
 }
 
 function describe({ receipt, key }: { receipt: Receipt; key: string }): string {

@@ -97,6 +97,8 @@ export type Engine = {
   probe(): Promise<Capabilities>
   /** One cheap round trip; throws an `EngineError` when the target does not answer. */
   ping(): Promise<void>
+  /** How many connections each of its pools has open, how many of them idle, and how many callers wait for one. */
+  connections?(): { lane: string; open: number; idle: number; waiting: number }[]
   /** Resolves when every connection is closed; work in hand fails. */
   close(): Promise<void>
 }

@@ -41,6 +41,9 @@ export type Request = {
   token: string | undefined
   /** Asked for when first needed: what needs neither token nor mount, such as health, needs no ledger. */
   identified?: Promise<Identified>
+  operation?: Operation
+  parameters?: Parameters
+  found?: Found
   principal?: Principal
   decision?: Decision
   /** For how long its answer shall wait wrapped, if it shall. */
@@ -90,7 +93,7 @@ export async function find(
   }
 }
 
-const identified = (parts: AccessParts, request: Request): Promise<Identified> =>
+export const identified = (parts: AccessParts, request: Request): Promise<Identified> =>
   (request.identified ??= parts.identify(request.token))
 
 const badToken = () => new BrokerError('permission_denied', BAD_TOKEN)

@@ -1,26 +1,21 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import express, { type Express } from 'express'
+import { type Audited, aJob, onBehalfOf } from '../audit/request.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { sensitive } from '../lib/sensitive.ts'
-import {
-  type AccessParts,
-  allow,
-  capturing,
-  type Found,
-  find,
-  policyFace,
-  prove,
-  type Request,
-} from './access.ts'
+import { type AccessParts, allow, capturing, type Found, find, policyFace, type Request } from './access.ts'
+import { type AuditPort, auditedRequest, recordOutcome, TOKEN_LIKE } from './audit.ts'
 import { readParameters } from './body.ts'
 import { type Delivery, deliver, newDelivery } from './delivery.ts'
 import { asMultierror, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
 import { decode, fieldWarnings } from './fields.ts'
 import { checkNamespace, isTls, readIdempotencyKey, readToken, readWrapTtl, sourceOf } from './headers.ts'
+import { type Limits, proveWithinRate, runLimited } from './limits.ts'
 import type { Operation } from './ports.ts'
 import { readOperation, readTarget, type Target } from './request-line.ts'
+import { type RequestSeen, seenOf } from './request-seen.ts'
 import type { Answer } from './route.ts'
 import { type AnswerWrapping, wrapped } from './wrapped.ts'
 
@@ -29,6 +24,10 @@ const DEADLINE_MS = 90_000
 export type AppParts = AccessParts & {
   log: Logger
   wrapping: AnswerWrapping
+  limits: Limits
+  audit: AuditPort
+  /** Hears of each request when it has been answered; must neither wait nor throw. */
+  record?: (seen: RequestSeen) => void
   /** How long a handler may take before its caller is told to give up. */
   deadlineMs?: number
 }
@@ -69,30 +68,69 @@ async function serve(parts: AppParts, req: HttpRequest, res: ServerResponse): Pr
   const log = parts.log.child({ request_id: request.id })
   const delivery = newDelivery((error) => log.error({ err: error }, 'an undelivered answer was not undone'))
   res.setHeader('Leasehold-Request-Id', request.id)
-  let reply: WireReply
-  let answered = true
-  try {
-    reply = await answer(parts, req, res, request, delivery)
-  } catch (error) {
-    answered = false
-    if (!(error instanceof BrokerError)) log.error({ err: error }, 'request failed')
-    reply = errorReply(error, { requestId: request.id, proven: request.principal !== undefined })
-  }
+  const audited = auditedRequest(request, parts.audit.hash)
+  const { reply, answered } = await onRecord({ ...parts, log }, request, audited, () =>
+    answer(parts, req, res, request, delivery),
+  )
   const delivered = await deliver(res, reply, delivery)
+  const tookMs = performance.now() - startedAt
+  parts.record?.(seenOf(request, reply.status, tookMs))
   log.info(
     {
       method: req.method,
       path: loggedPath(req.originalUrl),
       status: reply.status,
-      ms: Math.round((performance.now() - startedAt) * 10) / 10,
+      ms: Math.round(tookMs * 10) / 10,
       accessor: request.principal?.accessor,
       ...(!delivered && { delivered }),
     },
     'request',
   )
   // The answer to a HEAD has no body: what it would have carried is lost too.
-  if (!answered || !delivered || req.method === 'HEAD') await delivery.undo()
+  if (!answered || !delivered || req.method === 'HEAD') {
+    await onBehalfOf(undoing(request), () => delivery.undo())
+  }
+  // Not before: a handler that outlived its deadline may have changed something until now.
+  audited.closed = true
 }
+
+/**
+ * Answers, and has it on record before anybody hears of it. What cannot be put on record is refused, and so undone;
+ * a refusal stays what it was.
+ */
+async function onRecord(
+  { audit, log }: Pick<AppParts, 'audit' | 'log'>,
+  request: Request,
+  audited: Audited,
+  work: () => Promise<WireReply>,
+): Promise<{ reply: WireReply; answered: boolean }> {
+  const refused = (error: unknown): { reply: WireReply; answered: boolean } => {
+    if (!(error instanceof BrokerError)) log.error({ err: error }, 'request failed')
+    const proven = request.principal !== undefined
+    return { reply: errorReply(error, { requestId: request.id, proven }), answered: false }
+  }
+  try {
+    const reply = await onBehalfOf(audited, work)
+    await recordOutcome(audit, request, audited, { status: reply.status })
+    return { reply, answered: true }
+  } catch (error) {
+    const answer = refused(error)
+    await recordOutcome(audit, request, audited, { status: answer.reply.status, error }).catch((reason) =>
+      log.error({ err: reason }, 'a refusal could not be put on record'),
+    )
+    return answer
+  }
+}
+
+/** What nobody received is ended, and that is on record too. */
+const undoing = ({ id, source, found }: Request) =>
+  aJob(() => ({
+    type: 'system',
+    request_id: id,
+    who: { source_address: source },
+    what: { operation: 'undo_undelivered', path: found?.path.replace(TOKEN_LIKE, '[token]') },
+    outcome: {},
+  }))
 
 /** Every check a request passes, in order. Whatever one throws is the answer. */
 async function answer(
@@ -106,14 +144,17 @@ async function answer(
   const target = readTarget(req.originalUrl)
   if (!target) return errorsReply(404, [])
   const operation = readOperation(req.method ?? '', target.query)
+  request.operation = operation
   const parameters = await readParameters(req, operation, target.query)
+  request.parameters = parameters
   const wrapTtlSeconds = readWrapTtl(req)
   const wrapping = wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }
   Object.assign(request, wrapping)
   checkNamespace(req, res)
   refuseWriteToFolder(operation, target)
   const found = await find(parts, request, target, operation)
-  await prove(parts, request, found.endpoint, parameters)
+  request.found = found
+  await proveWithinRate(parts, request, found, parameters)
   await allow(parts, request, found, parameters)
   const { mount, endpoint, captures } = mustExist(found)
   if (target.query.get('help')) return helpReply(found)
@@ -121,7 +162,7 @@ async function answer(
   const warnings = endpoint.anyFields ? [] : fieldWarnings(endpoint.fields, parameters, captures)
   const idempotencyKey = readIdempotencyKey(req)
   const reading = (await request.identified)?.reading
-  const reply = await withinDeadline(parts.deadlineMs ?? DEADLINE_MS, delivery, (signal) =>
+  const run = (signal: AbortSignal) =>
     endpoint.run({
       requestId: request.id,
       operation,
@@ -137,10 +178,13 @@ async function answer(
       ...(request.principal && { principal: request.principal }),
       ...(reading && { reading }),
       ...(request.decision && { decision: request.decision }),
+      accept: req.headers.accept ?? '',
       policy: policyFace(parts, request),
       ...(idempotencyKey !== undefined && { idempotencyKey }),
       ...wrapping,
-    }),
+    })
+  const reply = await withinDeadline(parts.deadlineMs ?? DEADLINE_MS, delivery, (signal) =>
+    runLimited(parts, request, found, parameters, () => run(signal)),
   )
   const wire = wireReply(reply, { requestId: request.id, operation, mountType: mount.type, warnings })
   return wrapped(parts.wrapping, { wire, reply, request, found, delivery })
@@ -194,8 +238,6 @@ async function withinDeadline(
     clearTimeout(timer)
   }
 }
-
-const TOKEN_LIKE = /\b(lh|hvs|hvb|s|b)\.[\w-]{8,}/g
 
 /** The path without its query, cut, and without tokens: old clients put them there. */
 const loggedPath = (url: string): string =>

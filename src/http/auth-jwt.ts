@@ -1,7 +1,8 @@
 import type { AuthMounts } from '../identity/auth-mounts.ts'
 import type { JwtMethod } from '../identity/jwt/method.ts'
 import type { TokenStore } from '../identity/tokens.ts'
-import { authRoleRoutes, loggedIn, loginContext, TOKEN_FIELDS } from './auth-roles.ts'
+import { authRoleRoutes, TOKEN_FIELDS } from './auth-roles.ts'
+import { authConfigRoute, jwtLoginRoute } from './auth-routes.ts'
 import {
   bool,
   commaList,
@@ -14,9 +15,9 @@ import {
   map,
   text,
 } from './fields.ts'
-import { handle, handleOpen, type Route } from './route.ts'
+import type { Route } from './route.ts'
 
-const CONFIG_FIELDS = {
+export const JWT_CONFIG_FIELDS = {
   jwt_validation_pubkeys: commaList,
   jwks_url: text,
   jwks_ca_pem: text,
@@ -30,8 +31,8 @@ const CONFIG_FIELDS = {
   skip_jwks_validation: defaulted(bool, false),
 } satisfies Fields
 
-/** What a token of an issuer must be like; the fields of `TOKEN_FIELDS` apart. */
-const JWT_ROLE_FIELDS = {
+/** What a token of an issuer must be like, and what those are like that it gives. */
+export const JWT_ROLE_FIELDS = {
   role_type: text,
   user_claim: text,
   user_claim_json_pointer: bool,
@@ -48,42 +49,22 @@ const JWT_ROLE_FIELDS = {
   allowed_redirect_uris: commaList,
   oidc_scopes: commaList,
   verbose_oidc_logging: bool,
+  ...TOKEN_FIELDS,
 } satisfies Fields
-
-const ROLE_FIELDS = { ...JWT_ROLE_FIELDS, ...TOKEN_FIELDS }
-
-const LOGIN_FIELDS = { role: defaulted(text, ''), jwt: defaulted(text, '') } satisfies Fields
 
 /** Logins with a token that the workload's platform signed, relative to the mount. */
 export function authJwtRoutes(parts: { tokens: TokenStore; mounts: AuthMounts; jwt: JwtMethod }): Route[] {
   const { tokens, mounts, jwt } = parts
   return [
-    {
-      path: 'config',
-      on: {
-        read: handle({}, async ({ mount }) => {
-          const config = await jwt.config(mount.id)
-          return config && { data: config }
-        }),
-        update: handle(CONFIG_FIELDS, async ({ mount, fields }) => {
-          await jwt.writeConfig(mount.id, fields, { verify: !fields.skip_jwks_validation })
-          return undefined
-        }),
-      },
-    },
+    authConfigRoute(JWT_CONFIG_FIELDS, {
+      read: (mountId) => jwt.config(mountId),
+      write: (mountId, fields) => jwt.writeConfig(mountId, fields, { verify: !fields.skip_jwks_validation }),
+    }),
     ...authRoleRoutes(mounts, {
-      fields: ROLE_FIELDS,
+      fields: JWT_ROLE_FIELDS,
       nameOf: (name) => name.toLowerCase(),
       write: (mountId, name, fields) => jwt.writeRole(mountId, name, fields),
     }),
-    {
-      path: 'login',
-      on: {
-        update: handleOpen(LOGIN_FIELDS, async (call) => {
-          const { role: roleName, jwt: token } = call.fields
-          return loggedIn(tokens, call, await jwt.logIn({ ...loginContext(call), roleName, jwt: token }))
-        }),
-      },
-    },
+    jwtLoginRoute(tokens, (ask) => jwt.logIn(ask)),
   ]
 }

@@ -24,6 +24,8 @@ export function authRoleRoutes<F extends Fields>(
     fields: F
     nameOf?: (name: string) => string
     write(mountId: string, name: string, fields: Decoded<F>): Promise<void>
+    /** What the writer of a role should hear of it, as it is now. */
+    warnings?(role: Readonly<Record<string, unknown>>): string[]
   },
 ): Route[] {
   const { nameOf = (name) => name } = method
@@ -44,7 +46,9 @@ export function authRoleRoutes<F extends Fields>(
           method.fields,
           async (call) => {
             await method.write(call.mount.id, nameIn(call), call.fields)
-            return undefined
+            if (!method.warnings) return undefined
+            const warnings = method.warnings((await mounts.role(call.mount.id, nameIn(call))) ?? {})
+            return warnings.length > 0 ? { warnings } : undefined
           },
           {
             exists: async ({ mount, capture }) =>

@@ -98,6 +98,7 @@ export function databaseRoutes(parts: {
               allowedBy: call.decision.by,
               path: call.path,
               roleName: call.capture('name'),
+              ...(call.idempotencyKey !== undefined && { idempotencyKey: call.idempotencyKey }),
             })
             call.onUndelivered(() => parts.undelivered(issued.leaseId))
             return leased(issued)

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { BrokerError, httpStatus } from '../lib/errors.ts'
+import { BrokerError, type ErrorDetails, httpStatus } from '../lib/errors.ts'
 
 /** The `auth` object of a login or a token's creation or renewal, under its wire names. */
 export type Auth = Readonly<Record<string, unknown>>
@@ -27,7 +27,7 @@ export type Reply = {
 }
 
 /** What goes on the wire. No body means no body; the type is still said. */
-export type WireReply = { status: number; body?: string; type?: string }
+export type WireReply = { status: number; body?: string; type?: string; retryAfterSeconds?: number }
 
 const JSON_TYPE = 'application/json'
 
@@ -37,8 +37,14 @@ const jsonReply = (status: number, body: unknown): WireReply => ({
   type: JSON_TYPE,
 })
 
-export const errorsReply = (status: number, texts: readonly string[]): WireReply =>
-  jsonReply(status, { errors: texts })
+export const errorsReply = (
+  status: number,
+  texts: readonly string[],
+  { data, retryAfterSeconds }: ErrorDetails = {},
+): WireReply => ({
+  ...jsonReply(status, { errors: texts, ...(data && { data }) }),
+  ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+})
 
 const NOTHING_FOUND = errorsReply(404, [])
 
@@ -91,14 +97,20 @@ export const asMultierror = (...texts: string[]): string =>
 /** Agents log in again on a 403 that contains "invalid token", so only a bad token may say it. */
 export const BAD_TOKEN = asMultierror('permission denied', 'invalid token')
 
+const IN_MULTIERROR = /^permission denied$|: lease count quota exceeded$/
+
 /** An error as a reply. `proven`: the caller had a good token; login paths are never in multierror form. */
 export function errorReply(error: unknown, { requestId, proven }: { requestId: string; proven: boolean }) {
   if (!(error instanceof BrokerError)) {
     return errorsReply(500, [`internal error, logged under request id ${requestId}`])
   }
   if (error.message === '') return errorsReply(httpStatus(error), [])
-  const wrapped = proven && (error.code === 'target_failed' || error.message === 'permission denied')
-  return errorsReply(httpStatus(error), [wrapped ? asMultierror(error.message) : error.message])
+  const wrapped = proven && (error.code === 'target_failed' || IN_MULTIERROR.test(error.message))
+  return errorsReply(
+    httpStatus(error),
+    [wrapped ? asMultierror(error.message) : error.message],
+    error.details,
+  )
 }
 
 /** Hands the reply to the connection. `res.end` is called exactly here. */
@@ -107,6 +119,7 @@ export function send(res: ServerResponse, reply: WireReply): void {
   res.setHeader('Cache-Control', 'no-store')
   // Set by hand: Express would add a charset, and clients compare the whole value.
   if (reply.type !== undefined) res.setHeader('Content-Type', reply.type)
+  if (reply.retryAfterSeconds !== undefined) res.setHeader('Retry-After', String(reply.retryAfterSeconds))
   if (reply.body === undefined || reply.status === 204) return void res.end()
   res.setHeader('Content-Length', Buffer.byteLength(reply.body))
   // As a string, so that Node sends it together with the head in one write.

@@ -62,6 +62,7 @@ export const leeway = field('a duration, or -1 for none', (raw) =>
 )
 export const bool = field('true or false', readBool)
 export const int = field('a whole number', readInt)
+export const number = field('a number', readNumber)
 /** A list, or one string with commas between. */
 export const commaList = field('a list, or a string separated by commas', readCommaList)
 /** A list, or one string taken whole: SQL statements hold commas. */
@@ -107,6 +108,11 @@ function readInt(raw: unknown): number | undefined {
   if (typeof raw === 'boolean') return raw ? 1 : 0
   const value = typeof raw === 'string' && /^[+-]?\d{1,16}$/.test(raw) ? Number(raw) : raw
   return Number.isSafeInteger(value) ? (value as number) : undefined
+}
+
+function readNumber(raw: unknown): number | undefined {
+  const value = typeof raw === 'string' && /^[+-]?\d{1,16}(\.\d{1,16})?$/.test(raw) ? Number(raw) : raw
+  return Number.isFinite(value) ? (value as number) : undefined
 }
 
 function readStringList(raw: unknown): string[] | undefined {

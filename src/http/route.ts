@@ -45,6 +45,8 @@ export type OpenCall<F extends Fields = Fields> = {
   reading?: Reading
   decision?: Decision
   policy: PolicyFace
+  /** The formats that the caller says it takes; empty when it does not say. */
+  accept: string
   /** `Leasehold-Idempotency-Key`, checked. */
   idempotencyKey?: string
   /** For how long the answer will wait wrapped, if it will. */
@@ -103,6 +105,8 @@ type Options = {
   byWrappingToken?: true
   /** Takes fields of any name, so none is unrecognized. */
   anyFields?: true
+  /** A login, of the role that the field `role` names: not run when too many have failed lately. */
+  login?: true
 }
 
 export type Endpoint = Options & {
@@ -130,8 +134,9 @@ export const handle = <F extends Fields>(
 export const handleOpen = <F extends Fields>(
   fields: F,
   run: (call: OpenCall<F>) => Promise<Answer>,
-  { readToken = false }: { readToken?: boolean } = {},
+  { readToken = false, ...options }: { readToken?: boolean } & Pick<Options, 'login'> = {},
 ): Endpoint => ({
+  ...options,
   fields,
   proof: readToken ? 'optional' : 'none',
   sudo: false,

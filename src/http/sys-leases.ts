@@ -1,3 +1,4 @@
+import { about } from '../audit/request.ts'
 import type { Lease, LeaseBook } from '../lease/book.ts'
 import type { Outcome } from '../lease/end.ts'
 import type { Ender } from '../lease/ender.ts'
@@ -183,6 +184,7 @@ async function revoke(
   const lease = await parts.book.find(leaseId, mayTouch(call)).catch(ignoreUnknown)
   // Revoking what is not there has succeeded, in the dialect.
   if (!lease || lease.state === 'revoked') return fields.sync ? undefined : { status: 202 }
+  about({ lease_id: leaseId, target: lease.targetName })
   if (!fields.sync) {
     await parts.ender.doom({ ids: [lease.id] }, 'revoked')
     return { status: 202 }

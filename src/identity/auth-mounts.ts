@@ -15,6 +15,11 @@ import { revised } from '../lib/revised.ts'
 export type AuthMounts = {
   config(mountId: string): Promise<Document | undefined>
   writeConfig(mountId: string, spec: Document): Promise<void>
+  /** As `writeRole`, of the whole configuration. Answers the old one. */
+  changeConfig(
+    mountId: string,
+    check: (before: Document | undefined) => Document,
+  ): Promise<Document | undefined>
   role(mountId: string, name: string): Promise<Document | undefined>
   roleNames(mountId: string): Promise<string[]>
   /** `check` makes the new document of the old one, or throws; two at once take turns. */
@@ -49,6 +54,13 @@ export function createAuthMounts(ledger: Ledger): AuthMounts {
     async writeConfig(mountId, spec) {
       await putAuthConfig(ledger, mountId, spec)
     },
+    changeConfig: (mountId, check) =>
+      ledger.transaction(async (db) => {
+        await lockNamed(db, `auth config ${mountId}`)
+        const before = await findAuthConfig(db, mountId)
+        await putAuthConfig(db, mountId, check(before))
+        return before
+      }),
     role: (mountId, name) => findAuthRole(ledger, mountId, name),
     roleNames: (mountId) => listAuthRoles(ledger, mountId),
     writeRole: async (mountId, name, check) => {

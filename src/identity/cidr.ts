@@ -19,6 +19,24 @@ export function isWithin(blocks: readonly string[], address: string): boolean {
   return isIP(plain) !== 0 && list.check(plain, isIP(plain) === 6 ? 'ipv6' : 'ipv4')
 }
 
+/** Whether all of `block` lies in any one of the blocks. */
+export function isInside(blocks: readonly string[], block: string): boolean {
+  const inner = split(block)
+  return blocks.some((each) => {
+    const outer = split(each)
+    // An IPv6 block may also hold all IPv4 addresses, in their mapped form: the two are not weighed against each other.
+    return isIP(outer.address) === isIP(inner.address) && outer.bits <= inner.bits && isWithin([each], inner.address)
+  })
+}
+
+/** The blocks of the addresses that lie in both lists; none when there are no such addresses. */
+export const bothOf = (one: readonly string[], other: readonly string[]): string[] => [
+  ...new Set([
+    ...one.filter((block) => isInside(other, block)),
+    ...other.filter((block) => isInside(one, block)),
+  ]),
+]
+
 function split(text: string): { address: string; bits: number } {
   const [, address = '', bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
   return { address, bits: bits === undefined ? widest(isIP(address)) : Number(bits) }

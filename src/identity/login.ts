@@ -1,5 +1,5 @@
 import { entitiesOf, insertLoginTokens, type Subject } from '../ledger/auth.ts'
-import type { Db, Ledger } from '../ledger/db.ts'
+import type { Behalf, Db, Ledger } from '../ledger/db.ts'
 import type { Document } from '../ledger/documents.ts'
 import type { Token } from '../ledger/tokens.ts'
 import { batcher } from '../lib/batcher.ts'
@@ -11,6 +11,7 @@ import { tidyPolicies } from '../policy/policy-names.ts'
 import type { Identity } from '../policy/principal.ts'
 import { tokenIdOf } from './authenticate.ts'
 import { isWithin } from './cidr.ts'
+import { type Spend, spendAll } from './spending.ts'
 import type { CreatedToken } from './token-create.ts'
 import type { TokenFields } from './token-fields.ts'
 import { unwrittenPolicies, unwrittenWarning } from './token-policies.ts'
@@ -34,6 +35,8 @@ export type Login = {
   proven: Proven
   sourceAddress: string
   now: Date
+  /** What this login uses up. */
+  spend?: Spend
 }
 
 /**
@@ -43,38 +46,46 @@ export type Login = {
 export async function logIn(ledger: Ledger, login: Login): Promise<CreatedToken> {
   const { token_bound_cidrs: cidrs } = login.token
   if (cidrs.length > 0 && !isWithin(cidrs, login.sourceAddress)) throw denied()
-  return queueOf(ledger)(planned(login))
+  return queueOf(ledger)({ planned: planned(login), behalf: ledger.behalf() })
 }
 
 const denied = () => new BrokerError('permission_denied', 'permission denied')
 
 const LEDGER_BATCH = 128
 
-type Queue = (planned: Planned) => Promise<CreatedToken>
+type Queue = (asked: Asked) => Promise<CreatedToken>
+type Asked = { planned: Planned; behalf: Behalf | undefined }
 const queues = new WeakMap<Ledger, Queue>()
 
 /** One queue for each ledger, whatever the method. */
 function queueOf(ledger: Ledger): Queue {
   const known = queues.get(ledger)
   if (known) return known
-  const queue = batcher<Planned, CreatedToken>((plans) => giveAll(ledger, plans), { max: LEDGER_BATCH })
+  const queue = batcher<Asked, CreatedToken>((asked) => giveAll(ledger, asked), { max: LEDGER_BATCH })
   queues.set(ledger, queue)
   return queue
 }
 
-async function giveAll(ledger: Ledger, plans: readonly Planned[]): Promise<Result<CreatedToken>[]> {
+async function giveAll(ledger: Ledger, asked: readonly Asked[]): Promise<Result<CreatedToken>[]> {
   try {
-    return await ledger.transaction((db) => give(db, plans))
+    return await ledger.transactionFor(
+      asked.map(({ behalf }) => behalf),
+      (db) =>
+        give(
+          db,
+          asked.map(({ planned }) => planned),
+        ),
+    )
   } catch (error) {
     // That the ledger is away, all may hear at once. One that it cannot hold must not fail its neighbours.
-    if (plans.length === 1 || error instanceof BrokerError) throw error
-    const alone = plans.map((plan) => giveAll(ledger, [plan]).catch((reason) => [failed(reason)]))
+    if (asked.length === 1 || error instanceof BrokerError) throw error
+    const alone = asked.map((one) => giveAll(ledger, [one]).catch((reason) => [failed(reason)]))
     return (await Promise.all(alone)).flat()
   }
 }
 
 /** A token that lacks nothing but the entity it is for. */
-type Planned = { text: string; entry: Token; subject: Subject; warnings: string[] }
+type Planned = { text: string; entry: Token; subject: Subject; warnings: string[]; spend: Spend | undefined }
 
 async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedToken>[]> {
   const entities = await entitiesOf(
@@ -82,10 +93,15 @@ async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedTo
     plans.map(({ subject }) => subject),
     newId,
   )
+  const had = await spendAll(
+    db,
+    plans.map(({ spend }, i) => (entities[i] === undefined ? undefined : spend)),
+  )
   const unwritten = await unwrittenPolicies(db, [...new Set(plans.flatMap(({ entry }) => entry.policies))])
-  const given = plans.map(({ text, entry, warnings }, i): Result<CreatedToken> => {
+  const given = plans.map(({ text, entry, warnings, spend }, i): Result<CreatedToken> => {
     const entityId = entities[i]
     if (entityId === undefined) return failed(denied())
+    if (spend && !had[i]) return failed(spend.refusal())
     const without = entry.policies.filter((name) => unwritten.includes(name))
     return ok({
       token: sensitive(text),
@@ -98,7 +114,7 @@ async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedTo
   return given
 }
 
-function planned({ mount, roleName, token, proven, now }: Login): Planned {
+function planned({ mount, roleName, token, proven, now, spend }: Login): Planned {
   const { kind, subject, alias, metadata } = proven
   const { expiresAt, hardExpiresAt, ttlSeconds, warnings } = loginTerms({
     now,
@@ -130,7 +146,7 @@ function planned({ mount, roleName, token, proven, now }: Login): Planned {
     entityId: null,
     identity: identityOf(mount, proven) as unknown as Document,
   }
-  return { text, entry, subject: { mountId: mount.id, subject, kind }, warnings }
+  return { text, entry, subject: { mountId: mount.id, subject, kind }, warnings, spend }
 }
 
 function identityOf(mount: AuthMount, proven: Proven): Identity {

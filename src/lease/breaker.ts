@@ -2,6 +2,8 @@
 export type Breaker = {
   /** False while the target is taken to be down; every so often one caller is let through to try. */
   allowsIssuing(): boolean
+  /** Whether the target is taken to be down. */
+  isOpen(): boolean
   succeeded(): void
   unreachable(): void
 }
@@ -28,6 +30,7 @@ export function createBreaker(
       closedUntilMs = nowMs() + RETRY_AFTER_MS
       return true
     },
+    isOpen: () => failures >= FAILURES_TO_OPEN,
     succeeded() {
       failures = 0
       if (!doubt) return

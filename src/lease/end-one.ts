@@ -1,7 +1,8 @@
 import { claimThese } from '../ledger/lease-ending.ts'
-import { batcher } from '../lib/batcher.ts'
 import { ok } from '../lib/result.ts'
+import { markedBatcher, untraced } from '../lib/trace.ts'
 import { cutAccess, type EndParts, type Going, type Outcome, removeAccounts } from './end.ts'
+import { toldEnding } from './told-ending.ts'
 
 const BATCH = 128
 const REMOVALS_IN_FLIGHT = 2
@@ -22,20 +23,27 @@ export function createEndOne(
 
 /** In two stages, so that cutting the access of one never waits for the removal of another. */
 function onOneTarget(parts: EndParts & { worker: string }): (id: string) => Promise<Outcome> {
-  const cutOne = batcher<string, Going | Outcome>(
-    async (ids) => {
+  const { trace = untraced } = parts
+  const cutOne = markedBatcher<string, Going | Outcome>(
+    trace,
+    async (ids, marks) => {
       const claimed = await claimThese(parts.ledger, [...new Set(ids)], parts.worker)
-      const { going, stopped } = await cutAccess(parts, claimed)
+      const { going, stopped } = await toldEnding(parts, 'access', claimed, marks, () =>
+        cutAccess(parts, claimed),
+      )
       const byId = new Map<string, Going | Outcome>(stopped.map((outcome) => [outcome.id, outcome]))
       for (const item of going) byId.set(item.claim.id, item)
       return ids.map((id) => ok(byId.get(id) ?? lost(id)))
     },
     { max: BATCH },
   )
-  const removeOne = batcher<Going, Outcome>(
-    async (going) => {
-      const outcomes = new Map((await removeAccounts(parts, going)).map((outcome) => [outcome.id, outcome]))
-      return going.map(({ claim }) => ok(outcomes.get(claim.id) ?? lost(claim.id)))
+  const removeOne = markedBatcher<Going, Outcome>(
+    trace,
+    async (going, marks) => {
+      const claims = going.map(({ claim }) => claim)
+      const removed = await toldEnding(parts, 'account', claims, marks, () => removeAccounts(parts, going))
+      const outcomes = new Map(removed.map((outcome) => [outcome.id, outcome]))
+      return claims.map(({ id }) => ok(outcomes.get(id) ?? lost(id)))
     },
     { max: BATCH, inFlight: REMOVALS_IN_FLIGHT },
   )

@@ -1,3 +1,5 @@
+import type { AuditEvent, Detail } from '../audit/event.ts'
+import type { Trail } from '../audit/trail.ts'
 import { END_STEPS, type Ending, type EndStep, EngineError, type Evidence } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import {
@@ -9,17 +11,37 @@ import {
   recordSteps,
   releaseClaims,
 } from '../ledger/lease-ending.ts'
+import type { EndReason } from '../ledger/lease-words.ts'
 import { backoffMs } from '../lib/backoff.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { failed, type Result } from '../lib/result.ts'
+import type { Tracer } from '../lib/trace.ts'
 import type { ReceiptSigner } from './receipts.ts'
 import { type OpenTarget, observed, type Targets } from './targets.ts'
+import { wireLeaseId } from './wire-id.ts'
 
 /** How far a lease got. `waiting` is taken up again by itself; `lost` is in another worker's hands. */
 export type Outcome = { id: string; state: 'revoked' | 'waiting' | 'lost'; error?: string }
 
-export type EndParts = { ledger: Ledger; targets: Targets; receipts: ReceiptSigner; log: Logger }
+export type EndParts = {
+  ledger: Ledger
+  trail: Pick<Trail, 'commit'>
+  targets: Targets
+  receipts: ReceiptSigner
+  log: Logger
+  record?: EndRecorder
+  trace?: Tracer
+}
+
+/** Keeps count of endings; must neither wait nor throw. */
+export type EndRecorder = {
+  /** Nobody gets in any more, so long after the lease was due. */
+  accessEnded(engine: string, lateMs: number): void
+  /** A worker held the lease for so long, and got so far. */
+  heldFor(engine: string, outcome: 'access_ended' | 'revoked' | 'pending' | 'failed', ms: number): void
+  ended(engine: string, reason: EndReason): void
+}
 
 /** After this step nobody gets in and nobody is in. */
 const ACCESS_ENDS_WITH: EndStep = 'disconnect'
@@ -96,6 +118,15 @@ export async function giveBack(parts: EndParts, going: Going[]): Promise<void> {
       startOver: false,
     })),
   )
+  for (const item of going) noteHeld(parts, item, 'access_ended')
+}
+
+function noteHeld(
+  { record }: EndParts,
+  { claim, startedMs }: Going,
+  outcome: Parameters<EndRecorder['heldFor']>[1],
+): void {
+  record?.heldFor(claim.engine, outcome, performance.now() - startedMs)
 }
 
 /** Each step is recorded in the ledger before the next begins. A failure stops that lease alone. */
@@ -135,7 +166,17 @@ async function takeStep(parts: EndParts, target: OpenTarget, step: EndStep, goin
     else failures.push({ item, error: result.error })
   })
   const stopped = await giveUpForNow(parts, failures)
-  return { going: await record(parts, step, done), stopped }
+  const recorded = await record(parts, step, done)
+  if (step === ACCESS_ENDS_WITH) noteAccessEnded(parts, recorded)
+  return { going: recorded, stopped }
+}
+
+/** Leases whose access an earlier claim had ended are not late for being seen to again. */
+function noteAccessEnded({ record }: EndParts, going: Going[]): void {
+  for (const { claim, startedMs } of going) {
+    if (claim.steps.some(({ step }) => step === ACCESS_ENDS_WITH)) continue
+    record?.accessEnded(claim.engine, claim.lateMs + performance.now() - startedMs)
+  }
 }
 
 const noting = (item: Going, evidence: Evidence): Going => ({
@@ -178,23 +219,42 @@ async function record(
   done: { item: Going; evidence: Evidence }[],
 ): Promise<Going[]> {
   if (done.length === 0) return []
-  const recorded = await recordSteps(
-    parts.ledger,
-    done.map(({ item, evidence }) => ({
-      id: item.claim.id,
-      fence: item.claim.fence,
-      step,
-      evidence,
-      endsAccess: step === ACCESS_ENDS_WITH,
-      afresh: item.foundAccess && CUT_STEPS.includes(step),
-    })),
-  )
-  const stepsById = new Map(recorded.map(({ id, steps }) => [id, steps]))
+  const stepsDone = done.map(({ item, evidence }) => ({
+    id: item.claim.id,
+    fence: item.claim.fence,
+    step,
+    evidence,
+    endsAccess: step === ACCESS_ENDS_WITH,
+    afresh: item.foundAccess && CUT_STEPS.includes(step),
+  }))
+  const stepsById = await parts.trail.commit(async (db) => {
+    const steps = new Map((await recordSteps(db, stepsDone)).map((row) => [row.id, row.steps]))
+    const recorded = done.filter(({ item }) => steps.has(item.claim.id))
+    return {
+      result: steps,
+      events: recorded.map(({ item, evidence }) => stepEvent(item.claim, step, evidence)),
+    }
+  })
   return done.flatMap(({ item }) => {
     const steps = stepsById.get(item.claim.id)
     return steps ? [{ ...item, steps }] : []
   })
 }
+
+/** What a worker did to a lease, for the audit log. */
+const stepEvent = (claim: Claimed, step: EndStep | 'finish', evidence?: Evidence): AuditEvent => ({
+  type: 'lease_step',
+  who: { principal: claim.principalId },
+  what: { operation: step, path: claim.path },
+  outcome: {},
+  lease_id: wireLeaseId(claim),
+  target: claim.targetName,
+  details: {
+    reason: claim.reason,
+    account: claim.account,
+    ...(evidence && { evidence: evidence as Detail }),
+  },
+})
 
 async function giveUpForNow(parts: EndParts, stopped: { item: Going; error: unknown }[]): Promise<Outcome[]> {
   if (stopped.length === 0) return []
@@ -202,8 +262,10 @@ async function giveUpForNow(parts: EndParts, stopped: { item: Going; error: unkn
     const { id, fence, attempts, createWithinMs } = item.claim
     // Not a failure: the proof has to wait until no create can still arrive.
     if (error instanceof EngineError && error.kind === 'pending' && createWithinMs > 0) {
+      noteHeld(parts, item, 'pending')
       return { id, fence, error: null, retryMs: createWithinMs + PENDING_GRACE_MS, startOver: true }
     }
+    noteHeld(parts, item, 'failed')
     const text = messageOf(error).slice(0, ERROR_TEXT_LIMIT)
     parts.log.warn(
       { leaseId: id, attempt: attempts + 1, error: text },
@@ -224,10 +286,18 @@ async function finishAll(parts: EndParts, going: Going[]): Promise<Outcome[]> {
       receipt: await parts.receipts.sign(claim, steps),
     })),
   )
-  const finished = [...(await finish(parts.ledger, ended))]
-  if (finished.length > 0) {
-    const target = going[0]?.claim.targetName
-    parts.log.info({ target, leases: finished.length }, 'leases ended and proved gone')
+  const finished = await parts.trail.commit(async (db) => {
+    const ids = await finish(db, ended)
+    const closed = going.filter(({ claim }) => ids.has(claim.id))
+    return { result: ids, events: closed.map(({ claim }) => stepEvent(claim, 'finish')) }
+  })
+  for (const item of going.filter(({ claim }) => finished.has(claim.id))) {
+    noteHeld(parts, item, 'revoked')
+    parts.record?.ended(item.claim.engine, item.claim.reason)
   }
-  return finished.map((id) => ({ id, state: 'revoked' }))
+  if (finished.size > 0) {
+    const target = going[0]?.claim.targetName
+    parts.log.info({ target, leases: finished.size }, 'leases ended and proved gone')
+  }
+  return [...finished].map((id) => ({ id, state: 'revoked' }))
 }

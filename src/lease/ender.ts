@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Account, END_STEPS, type Spec } from '../engine/engine.ts'
+import { ledgerFlight } from '../ledger/flight.ts'
 import { type Doomed, type DoomedLease, doom } from '../ledger/lease-ending.ts'
 import { findLeaseStates, type LeaseProgress } from '../ledger/lease-queries.ts'
 import type { EndReason } from '../ledger/lease-words.ts'
@@ -49,14 +50,17 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
   const endOne = createEndOne(parts)
 
   /** Revocations of single leases that arrive together are one statement. */
-  const doomTogether = batcher<{ ids: string[]; reason: EndReason }, DoomedLease[]>(async (asks) => {
-    const doomed = new Map<string, DoomedLease>()
-    for (const reason of new Set(asks.map((ask) => ask.reason))) {
-      const ids = asks.filter((ask) => ask.reason === reason).flatMap((ask) => ask.ids)
-      for (const lease of await doom(ledger, { ids }, reason)) doomed.set(lease.id, lease)
-    }
-    return asks.map(({ ids }) => ok(ids.flatMap((id) => doomed.get(id) ?? [])))
-  })
+  const doomTogether = ledgerFlight<{ ids: string[]; reason: EndReason }, DoomedLease[]>(
+    ledger,
+    async (db, asks) => {
+      const doomed = new Map<string, DoomedLease>()
+      for (const reason of new Set(asks.map((ask) => ask.reason))) {
+        const ids = asks.filter((ask) => ask.reason === reason).flatMap((ask) => ask.ids)
+        for (const lease of await doom(db, { ids }, reason)) doomed.set(lease.id, lease)
+      }
+      return asks.map(({ ids }) => ok(ids.flatMap((id) => doomed.get(id) ?? [])))
+    },
+  )
 
   const progressOf = batcher<string, LeaseProgress | undefined>(async (ids) => {
     const known = new Map((await findLeaseStates(ledger, ids)).map((lease) => [lease.id, lease]))

@@ -1,20 +1,28 @@
+import { about, aJob, onBehalfOf } from '../audit/request.ts'
 import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
-import { activate, countStuck, type Intent, insertIntents, noteTargetRef } from '../ledger/lease-issue.ts'
+import { ledgerFlight } from '../ledger/flight.ts'
+import { findByIdempotencyKey, idempotencyHash } from '../ledger/idempotency.ts'
+import { activate, countStuck, type Intent, noteTargetRef } from '../ledger/lease-issue.ts'
 import type { Mount } from '../ledger/mounts.ts'
 import type { Reading } from '../ledger/reading.ts'
-import { batcher } from '../lib/batcher.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
 import { newId } from '../lib/ids.ts'
+import { type Measure, unmeasured } from '../lib/measure.ts'
 import { ok } from '../lib/result.ts'
 import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
+import { isRoot } from '../policy/authorize.ts'
 import { type Principal, principalId } from '../policy/principal.ts'
 import type { Ender } from './ender.ts'
+import { createIntend, type Intended } from './intend.ts'
 import type { Issuable, Issuables } from './issuables.ts'
 import { mountTtls } from './mount-ttls.ts'
+import type { Quotas } from './quotas.ts'
+import { tooMany } from './rate-limits.ts'
 import { type OpenTarget, type Targets, targetFailure } from './targets.ts'
 import { type LeaseTerms, leaseTerms } from './terms.ts'
+import { wireLeaseId } from './wire-id.ts'
 
 export type IssueAsk = {
   principal: Principal
@@ -26,6 +34,8 @@ export type IssueAsk = {
   /** The whole path asked at, without a trailing slash: `database/creds/app`. */
   path: string
   roleName: string
+  /** Who asks again under the same key, at the same path, gets no second lease while the first may be used. */
+  idempotencyKey?: string
 }
 
 export type Issued = {
@@ -44,14 +54,18 @@ export type IssueParts = {
   targets: Targets
   engineTypes: readonly EngineType[]
   ender: Ender
+  leaseCounts: Quotas['leaseCounts']
   /** Asks for a look at the target when this lease is due, on the ledger's clock, which is in so many milliseconds. */
   wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
+  measure?: Measure
 }
 
 /** A create that has not happened by then never may; the sweep ends what is still `issuing` after it. */
 const CREATE_DEADLINE_MS = 20_000
 const DEFAULT_STUCK_FREEZE = 50
 const LEDGER_BATCH = 128
+/** Nobody knows when the next lease of a full quota ends; long enough not to be a storm, short enough for a client. */
+const FULL_QUOTA_RETRY_SECONDS = 5
 
 /**
  * Makes one account under a lease: intent in the ledger, account on the target, lease active, in that order. A crash
@@ -59,53 +73,53 @@ const LEDGER_BATCH = 128
  */
 export function createIssue(parts: IssueParts): Issue {
   const ledger = ledgerFlights(parts.ledger)
+  const { measure = unmeasured } = parts
 
-  return async (ask) => {
+  const issue = async (ask: IssueAsk, on: (engine: string, target: string) => void): Promise<Issued> => {
     refuseLastUse(ask.principal)
     const found = await parts.issuables(ask.reading.revision, {
       mountId: ask.mount.id,
       roleName: ask.roleName,
     })
+    if (found?.target) on(found.target.engine, found.targetName)
     const plan = planIssue(parts, ask, found)
+    about({ lease_id: wireLeaseId(plan.intent), target: plan.targetName, role: ask.roleName })
     const target = await openForIssuing(parts.targets, plan)
-    if (!(await ledger.intend(plan.intent))) throw await whyNot(parts.ledger, plan)
+    const intended = await ledger.intend({ intent: plan.intent, counts: await countsFor(parts, ask, plan) })
+    if (intended !== 'written') throw await whyNot(parts.ledger, plan, intended)
     const created = await createAccount(parts, target, plan)
     const active = await ledger
       .activate({ id: plan.intent.id, targetRef: created.targetRef })
       .catch((error) => {
         // It may be active all the same, and nobody will have its secret. Not waited for: the caller has waited enough.
-        void parts.ender.abandon(plan.intent.id, 'issue_failed')
+        void clearingUp(plan, () => parts.ender.abandon(plan.intent.id, 'issue_failed'))
         throw error
       })
     if (!active) {
-      await noteTargetRef(parts.ledger, plan.intent.id, created.targetRef)
+      await clearingUp(plan, () => noteTargetRef(parts.ledger, plan.intent.id, created.targetRef))
       // Its lease may even be `revoked` already, on a ledger whose clock ran ahead: then nobody else will look here.
       void parts.ender.destroy(target, { ...accountOf(plan), targetRef: created.targetRef }, plan.roleSpec)
       throw new BrokerError('target_failed', 'the lease was ended while it was being issued')
     }
     parts.wakeAt(plan.target.id, plan.terms.expiresAt, remainingMs(plan))
     return {
-      leaseId: `${ask.path}/${plan.intent.id}`,
+      leaseId: wireLeaseId(plan.intent),
       terms: plan.terms,
       secret: created.secret,
       warnings: plan.terms.warnings,
     }
   }
+  return (ask) => measure((on) => issue(ask, on))
 }
 
 /** The ledger's part of issuing, one coalesced flight at a time per kind. */
 function ledgerFlights(ledger: Ledger) {
   return {
-    intend: batcher<Intent, boolean>(
-      async (intents) => {
-        const written = await insertIntents(ledger, intents)
-        return intents.map(({ id }) => ok(written.has(id)))
-      },
-      { max: LEDGER_BATCH, inFlight: 2 },
-    ),
-    activate: batcher<{ id: string; targetRef: string }, boolean>(
-      async (made) => {
-        const active = await activate(ledger, made)
+    intend: createIntend(ledger, LEDGER_BATCH),
+    activate: ledgerFlight<{ id: string; targetRef: string }, boolean>(
+      ledger,
+      async (db, made) => {
+        const active = await activate(db, made)
         return made.map(({ id }) => ok(active.has(id)))
       },
       { max: LEDGER_BATCH, inFlight: 2 },
@@ -114,7 +128,19 @@ function ledgerFlights(ledger: Ledger) {
 }
 
 /** What stands in the way of a lease whose row was not written. */
-async function whyNot(ledger: Ledger, { intent, targetName }: Plan): Promise<BrokerError> {
+async function whyNot(
+  ledger: Ledger,
+  { intent, targetName }: Plan,
+  intended: Exclude<Intended, 'written'>,
+): Promise<BrokerError> {
+  const { idempotencyKey } = intent
+  const same =
+    idempotencyKey === null ? undefined : await findByIdempotencyKey(ledger, { ...intent, idempotencyKey })
+  if (same) return alreadyIssued(wireLeaseId({ path: intent.path, id: same.id }), same.state)
+  if (intended === 'over_quota') {
+    const text = `request path ${JSON.stringify(intent.path)}: lease count quota exceeded`
+    return tooMany(text, FULL_QUOTA_RETRY_SECONDS)
+  }
   const stuck = await countStuck(ledger, intent.targetId)
   if (intent.stuckFreeze > 0 && stuck >= intent.stuckFreeze) {
     return new BrokerError(
@@ -127,6 +153,19 @@ async function whyNot(ledger: Ledger, { intent, targetName }: Plan): Promise<Bro
     'the token, the mount or the connection has just been changed; try again',
   )
 }
+
+const alreadyIssued = (leaseId: string, state: 'issuing' | 'active'): BrokerError =>
+  new BrokerError(
+    'conflict',
+    state === 'active'
+      ? `the lease of this Leasehold-Idempotency-Key is live: ${leaseId}`
+      : `the lease of this Leasehold-Idempotency-Key is just being issued: ${leaseId}`,
+    { data: { lease_id: leaseId, state } },
+  )
+
+/** As in the dialect, root is outside quotas: somebody has to be able to clear up. */
+const countsFor = async ({ leaseCounts }: IssueParts, ask: IssueAsk, { intent, targetName }: Plan) =>
+  isRoot(ask.principal) ? [] : leaseCounts(ask.reading.revision, { ...intent, targetName })
 
 type Plan = {
   intent: Intent
@@ -189,6 +228,7 @@ function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined
       hardLimitedBy: terms.hardLimitedBy,
       createDeadline: new Date(now.getTime() + CREATE_DEADLINE_MS),
       stuckFreeze: Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE),
+      idempotencyKey: ask.idempotencyKey === undefined ? null : idempotencyHash(ask.idempotencyKey),
     },
   }
 }
@@ -247,6 +287,20 @@ const accountOf = ({ intent }: Plan): Account => ({
 const remainingMs = ({ terms, reading: { now, sinceMs } }: Plan): number =>
   terms.expiresAt.getTime() - now.getTime() - (performance.now() - sinceMs)
 
+/** What clearing up changes is not what the request asked for: it has events of its own. */
+const clearingUp = <T>({ intent, targetName }: Plan, work: () => Promise<T>): Promise<T> =>
+  onBehalfOf(
+    aJob(() => ({
+      type: 'system',
+      who: { principal: intent.principalId },
+      what: { operation: 'issue_failed', path: intent.path },
+      outcome: {},
+      lease_id: wireLeaseId(intent),
+      target: targetName,
+    })),
+    work,
+  )
+
 async function createAccount(parts: IssueParts, target: OpenTarget, plan: Plan): Promise<Created> {
   const { now, sinceMs } = plan.reading
   try {
@@ -258,7 +312,7 @@ async function createAccount(parts: IssueParts, target: OpenTarget, plan: Plan):
     })
   } catch (error) {
     // The account may exist all the same. Should this fail too, the sweep finds the row at its create deadline.
-    await parts.ender.doom({ ids: [plan.intent.id] }, 'issue_failed').catch(() => {})
+    await clearingUp(plan, () => parts.ender.doom({ ids: [plan.intent.id] }, 'issue_failed')).catch(() => {})
     throw targetFailure(error)
   }
 }

@@ -1,13 +1,10 @@
-import { createPublicKey } from 'node:crypto'
-import { CompactSign, exportJWK, exportPKCS8, generateKeyPair, importPKCS8, type JWK } from 'jose'
 import type { Claimed, RecordedStep } from '../ledger/lease-ending.ts'
-import { sensitive } from '../lib/sensitive.ts'
-import { type SecretStore, SecretStoreError } from '../secrets/secret-store.ts'
+import type { JwkSet, Signer } from './signer.ts'
 
 /** Signs the proofs of ended leases. Anyone can check one offline against `jwks`. */
 export type ReceiptSigner = {
   sign(claimed: Claimed, steps: RecordedStep[]): Promise<string>
-  jwks(): { keys: JWK[] }
+  jwks(): JwkSet
 }
 
 /** What a receipt says; times are RFC 3339 on the ledger's clock. */
@@ -25,16 +22,7 @@ export type ReceiptPayload = {
   residual: string[]
 }
 
-const ALGORITHM = 'EdDSA'
-const KEY_NAME = 'receipt-signing-key'
-
-export async function openReceiptSigner(secrets: SecretStore, installation: string): Promise<ReceiptSigner> {
-  const pem = await signingKey(secrets)
-  const privateKey = await importPKCS8(pem, ALGORITHM)
-  const publicJwk = await exportJWK(createPublicKey(pem))
-  const kid = publicJwk.x?.slice(0, 16) ?? ''
-  const issuer = `urn:leasehold:${installation}`
-
+export function createReceiptSigner({ issuer, sign, jwks }: Signer): ReceiptSigner {
   return {
     sign(claimed, steps) {
       const payload: ReceiptPayload = {
@@ -48,28 +36,13 @@ export async function openReceiptSigner(secrets: SecretStore, installation: stri
         steps,
         residual: steps.flatMap(({ evidence }) => residualOf(evidence)),
       }
-      return new CompactSign(new TextEncoder().encode(JSON.stringify(payload)))
-        .setProtectedHeader({ alg: ALGORITHM, kid, typ: 'leasehold-receipt+jws' })
-        .sign(privateKey)
+      return sign(new TextEncoder().encode(JSON.stringify(payload)), 'leasehold-receipt+jws')
     },
-    jwks: () => ({ keys: [{ ...publicJwk, kid, alg: ALGORITHM, use: 'sig' }] }),
+    jwks,
   }
 }
 
 function residualOf(evidence: RecordedStep['evidence']): string[] {
   const residual = evidence.residual
   return Array.isArray(residual) ? residual.map(String) : []
-}
-
-/** The installation's key, made once: of several processes at their first start one writes it and all read it. */
-async function signingKey(secrets: SecretStore): Promise<string> {
-  const known = await secrets.get(KEY_NAME)
-  if (known) return known.text.reveal()
-  const { privateKey } = await generateKeyPair(ALGORITHM, { crv: 'Ed25519', extractable: true })
-  try {
-    await secrets.put(KEY_NAME, sensitive(await exportPKCS8(privateKey)), { ifVersion: 0 })
-  } catch (error) {
-    if (!(error instanceof SecretStoreError && error.kind === 'conflict')) throw error
-  }
-  return signingKey(secrets)
 }

@@ -1,7 +1,10 @@
+import { about } from '../audit/request.ts'
 import type { Ledger } from '../ledger/db.ts'
+import { ledgerFlight } from '../ledger/flight.ts'
 import { type Extension, extendLeases, findRenewable, type Renewable } from '../ledger/lease-renewal.ts'
 import { batcher } from '../lib/batcher.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
+import { type Measure, unmeasured } from '../lib/measure.ts'
 import { ok } from '../lib/result.ts'
 import { mountTtls } from './mount-ttls.ts'
 import { type Targets, targetFailure } from './targets.ts'
@@ -31,7 +34,9 @@ export function createRenew(parts: {
   ledger: Ledger
   targets: Targets
   wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
+  measure?: Measure
 }): Renew {
+  const { measure = unmeasured } = parts
   const find = batcher<string, Renewable | undefined>(
     async (ids) => {
       const rows = new Map((await findRenewable(parts.ledger, ids)).map((row) => [row.id, row]))
@@ -39,11 +44,12 @@ export function createRenew(parts: {
     },
     { max: LEDGER_BATCH },
   )
-  const extend = batcher<Extension, boolean>(
-    async (extensions) => {
+  const extend = ledgerFlight<Extension, boolean>(
+    parts.ledger,
+    async (db, extensions) => {
       // One statement must not change a row twice; the first of a pair reads again and comes back.
       const unique = new Map(extensions.map((extension) => [extension.id, extension]))
-      const written = await extendLeases(parts.ledger, [...unique.values()])
+      const written = await extendLeases(db, [...unique.values()])
       return extensions.map((extension) =>
         ok(unique.get(extension.id) === extension && written.has(extension.id)),
       )
@@ -51,10 +57,14 @@ export function createRenew(parts: {
     { max: LEDGER_BATCH },
   )
 
-  return async ({ leaseId, incrementSeconds, mayTouch, stillAllowed }) => {
+  const renew = async (ask: Parameters<Renew>[0], on: (engine: string, target: string) => void): Promise<LeaseTerms> => {
+    const { leaseId, incrementSeconds, mayTouch, stillAllowed } = ask
     const { path, id } = splitLeaseId(leaseId)
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-      const lease = await checkRenewable(path, await find(id), mayTouch)
+      const found = await find(id)
+      if (found) on(found.engine, found.targetName)
+      if (found?.path === path) about({ lease_id: leaseId })
+      const lease = await checkRenewable(path, found, mayTouch)
       if (lease.roleSpec.recheck_on_renew !== false && !(await stillAllowed(lease))) throw denied()
       const readMs = performance.now()
       const terms = renewalTerms(lease, incrementSeconds)
@@ -80,6 +90,7 @@ export function createRenew(parts: {
       'the lease is being renewed by many callers at once; try again',
     )
   }
+  return (ask) => measure((on) => renew(ask, on))
 }
 
 const denied = (): BrokerError => new BrokerError('permission_denied', 'permission denied')

@@ -26,6 +26,8 @@ export function createSweep(parts: {
   endExpiredTokens: () => Promise<unknown>
   intervalMs: number
   log: Logger
+  /** Hears of each round on how many targets it found something due, or that it could not read the ledger. */
+  record?: (outcome: 'ok' | 'failed', dueTargets: number) => void
 }): Sweep {
   const { ledger, log } = parts
   const working = new Map<string, Promise<void>>()
@@ -44,7 +46,12 @@ export function createSweep(parts: {
 
   const begin = async (): Promise<void> => {
     work('ending expired tokens', parts.endExpiredTokens)
-    for (const targetId of await dueTargets(ledger)) {
+    const due = await dueTargets(ledger).catch((error) => {
+      parts.record?.('failed', 0)
+      throw error
+    })
+    parts.record?.('ok', due.length)
+    for (const targetId of due) {
       work(`ending leases on target ${targetId}`, () => parts.ender.drain(targetId))
     }
     await greetTargets(parts, work)

@@ -9,10 +9,11 @@ import {
 } from '../engine/engine.ts'
 import type { Db } from '../ledger/db.ts'
 import { findTargetById, type Target } from '../ledger/targets.ts'
-import { batcher } from '../lib/batcher.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
 import type { Result } from '../lib/result.ts'
+import { markedBatcher, type Tracer, untraced } from '../lib/trace.ts'
 import { type Breaker, createBreaker } from './breaker.ts'
+import { type ToldEngine, toldEngine } from './told-engine.ts'
 
 /** Instants are on this process's monotonic clock (`performance.now()`), so that waiting in a batch is counted. */
 export type TimedTicket = Omit<Ticket, 'lifetimeMs' | 'createWithinMs'> & {
@@ -34,6 +35,8 @@ export type OpenTarget = {
 export type Targets = {
   /** The open target, opened anew when `version` is newer than what is open. */
   open(id: string, version: number): Promise<OpenTarget>
+  /** Those that are open now. */
+  all(): OpenTarget[]
   close(): Promise<void>
 }
 
@@ -49,7 +52,9 @@ export function createTargets(parts: {
   engineTypes: readonly EngineType[]
   admin: (target: Target) => Promise<AdminCredentials>
   onRecovery: (targetId: string) => void
+  trace?: Tracer
 }): Targets {
+  const { trace = untraced } = parts
   const opened = new Map<string, Promise<OpenTarget>>()
   const retiring = new Map<Engine, NodeJS.Timeout>()
 
@@ -59,8 +64,13 @@ export function createTargets(parts: {
     const type = parts.engineTypes.find(({ name }) => name === target.engine)
     if (!type)
       throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
-    const engine = type.open(target.spec, () => parts.admin(target))
-    return withBatches(id, target.version, engine, () => parts.onRecovery(id))
+    const facts = { 'leasehold.engine': target.engine, 'leasehold.target': target.name }
+    const engine = toldEngine(
+      trace,
+      facts,
+      type.open(target.spec, () => parts.admin(target)),
+    )
+    return withBatches({ id, version: target.version, engine, trace }, () => parts.onRecovery(id))
   }
 
   const retire = (engine: Engine): void => {
@@ -90,6 +100,7 @@ export function createTargets(parts: {
         opened.delete(id)
       }
     },
+    all: () => [...resolved.values()],
     async close() {
       for (const timer of retiring.values()) clearTimeout(timer)
       const engines = [...retiring.keys(), ...[...resolved.values()].map(({ engine }) => engine)]
@@ -98,10 +109,14 @@ export function createTargets(parts: {
   }
 }
 
-function withBatches(id: string, version: number, engine: Engine, onRecovery: () => void): OpenTarget {
+function withBatches(
+  { id, version, engine, trace }: { id: string; version: number; engine: ToldEngine; trace: Tracer },
+  onRecovery: () => void,
+): OpenTarget {
   const breaker = createBreaker(onRecovery)
-  const create = batcher<TimedTicket, Created>(
-    (tickets) =>
+  const create = markedBatcher<TimedTicket, Created>(
+    trace,
+    (tickets, marks) =>
       observed(breaker, () => {
         const nowMs = performance.now()
         return engine.create(
@@ -110,16 +125,19 @@ function withBatches(id: string, version: number, engine: Engine, onRecovery: ()
             lifetimeMs: expiresAtMs - nowMs,
             createWithinMs: deadlineMs - nowMs,
           })),
+          marks,
         )
       }),
     { max: CREATE_BATCH, inFlight: CREATES_IN_FLIGHT },
   )
-  const extend = batcher<TimedTerm, void>(
-    (terms) =>
+  const extend = markedBatcher<TimedTerm, void>(
+    trace,
+    (terms, marks) =>
       observed(breaker, () => {
         const nowMs = performance.now()
         return engine.extend(
           terms.map(({ expiresAtMs, ...term }) => ({ ...term, lifetimeMs: expiresAtMs - nowMs })),
+          marks,
         )
       }),
     { max: EXTEND_BATCH },

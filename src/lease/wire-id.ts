@@ -3,3 +3,5 @@ export function splitLeaseId(leaseId: string): { path: string; id: string } {
   const cut = leaseId.lastIndexOf('/')
   return { path: leaseId.slice(0, Math.max(cut, 0)), id: leaseId.slice(cut + 1) }
 }
+
+export const wireLeaseId = ({ path, id }: { path: string; id: string }): string => `${path}/${id}`

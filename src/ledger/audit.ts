@@ -34,34 +34,49 @@ export type AuditQuestion = {
   leaseId?: string | undefined
   target?: string | undefined
   type?: string | undefined
-  /** Continue after this event of an earlier answer. */
-  after?: { at: string; writer: string; seq: number } | undefined
+  /** Continue behind this event of an earlier answer. */
+  after?: AuditPlace | undefined
   limit: number
 }
 
+/** Where an event stands in the order of answers; `at` is a time as the log writes it, or infinite. */
+export type AuditPlace = { at: string; writer: string; seq: number }
+
+export type FoundAuditEvent = StoredAuditEvent & {
+  /** The time it is ordered by: that of its column, which is not what was hashed. */
+  place: string
+}
+
 /** Oldest first. */
-export const findAuditEvents = (db: Db, question: AuditQuestion): Promise<StoredAuditEvent[]> =>
-  many<StoredAuditEvent>(
-    db,
-    `select writer, seq, at, body, hash from leasehold.audit_event
-     where ($1::timestamptz is null or at_time >= $1) and ($2::timestamptz is null or at_time <= $2)
-       and ($3::text is null or principal = $3) and ($4::text is null or lease_id = $4)
-       and ($5::text is null or target = $5) and ($6::text is null or type = $6)
-       and ($7::timestamptz is null or (at_time, writer, seq) > ($7, $8, $9::bigint))
-     order by at_time, writer, seq limit $10`,
-    [
-      question.from ?? null,
-      question.to ?? null,
-      question.principal ?? null,
-      question.leaseId ?? null,
-      question.target ?? null,
-      question.type ?? null,
-      question.after?.at ?? null,
-      question.after?.writer ?? null,
-      question.after?.seq ?? null,
-      question.limit,
-    ],
-  )
+export const findAuditEvents = (db: Db, question: AuditQuestion): Promise<FoundAuditEvent[]> =>
+  many<FoundAuditEvent>(db, findSql(question), [
+    question.from ?? '-infinity',
+    question.to ?? 'infinity',
+    question.after?.at ?? '-infinity',
+    question.after?.writer ?? '',
+    question.after?.seq ?? 0,
+    question.principal ?? null,
+    question.leaseId ?? null,
+    question.target ?? null,
+    question.type ?? null,
+    question.limit,
+  ])
+
+/** A plan for any value would use no index, so what there is one for is said apart: the narrowest of them leads. */
+function findSql({ leaseId, principal, target }: AuditQuestion): string {
+  let leading = 'true'
+  if (target !== undefined) leading = 'target = $8'
+  if (principal !== undefined) leading = 'principal = $6'
+  if (leaseId !== undefined) leading = 'lease_id = $7'
+  return `select writer, seq, at, body, hash,
+       case when isfinite(at_time) then ${timeText('at_time')} else at_time::text end as place
+     from leasehold.audit_event
+     where ${leading} and at_time >= $1::timestamptz and at_time <= $2::timestamptz
+       and (at_time, writer, seq) > ($3::timestamptz, $4::text, $5::bigint)
+       and ($6::text is null or principal = $6) and ($7::text is null or lease_id = $7)
+       and ($8::text is null or target = $8) and ($9::text is null or type = $9)
+     order by at_time, writer, seq limit $10`
+}
 
 const PAGE = 1_000
 
@@ -106,21 +121,46 @@ export const lastCheckpoint = (db: Db): Promise<AuditCheckpoint | undefined> =>
 export const insertCheckpoint = (db: Db, { number, jws }: AuditCheckpoint): Promise<unknown> =>
   db.query('insert into leasehold.audit_checkpoint (number, jws) values ($1, $2)', [number, jws])
 
-/** Where each chain stands that was written since the checkpoint before. */
+/** The newest first, as many as say about every chain that `movedHeads` may answer what was said of it last. */
+export const recentCheckpoints = (db: Db): Promise<(AuditCheckpoint & { ageSeconds: number })[]> =>
+  many(
+    db,
+    `select number, jws, extract(epoch from leasehold.ledger_now() - made_at)::float8 as "ageSeconds"
+     from leasehold.audit_checkpoint order by number desc limit 64`,
+  )
+
+/**
+ * Where each chain stands that may have been written since the last checkpoint. An event may be dated before it and
+ * committed after it, by as long as a transaction lasts, so chains of the last minutes before it are among them.
+ */
 export const movedHeads = (db: Db): Promise<{ writer: string; seq: number; hash: string }[]> =>
   many(
     db,
-    // An event may be dated before the last checkpoint and committed after it, by as long as a transaction lasts.
-    `select distinct on (writer) writer, seq, hash from leasehold.audit_event
-     where at_time > coalesce((select max(made_at) from leasehold.audit_checkpoint), '-infinity') - interval '5 minutes'
-     order by writer, seq desc`,
+    `select writer, seq, event.hash
+     from (
+       select writer, max(seq) as seq from leasehold.audit_event
+       where at_time > coalesce((select made_at from leasehold.audit_checkpoint order by number desc limit 1),
+         '-infinity') - interval '5 minutes'
+       group by writer) moved
+     join leasehold.audit_event event using (writer, seq)`,
   )
 
 /** The ledger's time as the log writes it. */
 export async function auditTime(db: Db): Promise<string> {
-  const row = await one<{ at: string }>(db, `select ${AUDIT_TIME} as at`)
+  const row = await one<{ at: string }>(db, `select ${timeText('leasehold.ledger_now()')} as at`)
   if (!row) throw new Error('the ledger does not say what time it is')
   return row.at
 }
 
-const AUDIT_TIME = `to_char(leasehold.ledger_now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+/** The later of the ledger's time and that of the last event: nothing in the log now is later, wherever the clock was. */
+export async function newestAuditTime(db: Db): Promise<string> {
+  const row = await one<{ at: string }>(
+    db,
+    'select at from leasehold.audit_event order by at_time desc, writer desc, seq desc limit 1',
+  )
+  const now = await auditTime(db)
+  return row && row.at > now ? row.at : now
+}
+
+const timeText = (time: string): string =>
+  `to_char(${time} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`

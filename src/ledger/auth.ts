@@ -21,6 +21,22 @@ export const putAuthConfig = (db: Db, mountId: string, spec: Document): Promise<
     [mountId, spec],
   )
 
+/** The secrets that configurations of disabled mounts still name. */
+export const strandedSecrets = (db: Db): Promise<{ mountId: string; secretName: string }[]> =>
+  many(
+    db,
+    `select c.mount_id as "mountId", c.spec ->> 'secret_name' as "secretName" from leasehold.auth_config c
+     join leasehold.mount m on m.id = c.mount_id and m.disabled_at is not null
+     where c.spec ->> 'secret_name' is not null`,
+  )
+
+/** Drops a configuration, unless it has another secret by now. */
+export const dropConfig = (db: Db, mountId: string, secretName: string): Promise<number> =>
+  change(db, `delete from leasehold.auth_config where mount_id = $1 and spec ->> 'secret_name' = $2`, [
+    mountId,
+    secretName,
+  ])
+
 export async function findAuthRole(db: Db, mountId: string, name: string): Promise<Document | undefined> {
   const row = await one<{ spec: Document }>(
     db,

@@ -1,5 +1,6 @@
 import { DatabaseError, Pool, type PoolClient, type QueryResult, type QueryResultRow, types } from 'pg'
 import { BrokerError } from '../lib/errors.ts'
+import type { Result } from '../lib/result.ts'
 
 /** Anything a statement can run on: the pool for one statement, a client inside a transaction. */
 export type Db = {
@@ -12,7 +13,25 @@ export type Ledger = Db & {
    * server ended it only because two transactions met, so it must not change anything but through its `db`.
    */
   transaction<T>(work: (db: Db) => Promise<T>): Promise<T>
+  /** Whom the work in hand is for, when somebody keeps a record of it. To be carried to `transactionFor`. */
+  behalf(): Behalf | undefined
+  /**
+   * One transaction for several callers, whose parts `work` answers in their order. What it did for each, if it did
+   * anything (`ok`, and not `false`), is recorded with that one's request.
+   */
+  transactionFor<T>(
+    behalves: readonly (Behalf | undefined)[],
+    work: (db: Db) => Promise<Result<T>[]>,
+  ): Promise<Result<T>[]>
   close(): Promise<void>
+}
+
+/** A request or a job, as whoever keeps the record knows it. Nothing to anybody else. */
+export type Behalf = object
+
+export type OpenLedger = Ledger & {
+  /** Connections that are open, those of them that are idle, and callers waiting for one. */
+  connections(): { open: number; idle: number; waiting: number }
 }
 
 // Counts and fences are bigint in SQL and far below 2^53 here.
@@ -33,7 +52,11 @@ const SESSION = `set plan_cache_mode = force_generic_plan; set jit = off;
  * Opens lazily: nothing connects before the first statement. `onError` hears of idle connections that die. A ledger
  * that does not answer is a `BrokerError` of code `unavailable`; whether the statement took effect is then unknown.
  */
-export function openLedger(url: string, onError: (error: Error) => void, { connections = 10 } = {}): Ledger {
+export function openLedger(
+  url: string,
+  onError: (error: Error) => void,
+  { connections = 10 } = {},
+): OpenLedger {
   const pool = new Pool({
     connectionString: url,
     max: connections,
@@ -54,6 +77,9 @@ export function openLedger(url: string, onError: (error: Error) => void, { conne
   return {
     ...heard(pool),
     transaction: (work) => retryConflicts(() => transaction(pool, work)),
+    behalf: () => undefined,
+    transactionFor: (_, work) => retryConflicts(() => transaction(pool, work)),
+    connections: () => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: () => {
       closing = true
       return pool.end()

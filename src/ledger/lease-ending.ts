@@ -46,15 +46,19 @@ export type Claimed = {
   id: string
   path: string
   account: string
+  principalId: string
   targetRef: string | null
   targetId: string
   targetVersion: number
   targetName: string
+  engine: string
   roleSpec: Document
   reason: EndReason
   issuedAt: Date
   /** Above zero while a create may still land on the target. */
   createWithinMs: number
+  /** How long it had been due when it was claimed; of one told to end early, since its latest try was due. */
+  lateMs: number
   attempts: number
   fence: number
   steps: RecordedStep[]
@@ -74,11 +78,12 @@ const CLAIM = `interval '20 seconds'`
 const RENEW_CLAIM_AT = `interval '12 seconds'`
 
 const CLAIM_RETURNING = `
-  l.id, l.path, l.account, l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", t.name as "targetName",
+  l.id, l.path, l.account, l.principal_id as "principalId", l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", t.name as "targetName", t.engine,
   r.spec as "roleSpec", l.end_reason as reason, l.issued_at as "issuedAt",
   case when l.target_ref is null
     then greatest(0, extract(epoch from l.create_deadline - leasehold.ledger_now()) * 1000)::double precision
     else 0 end as "createWithinMs",
+  (extract(epoch from leasehold.ledger_now() - least(due.next_action_at, l.expires_at)) * 1000)::double precision as "lateMs",
   l.attempts, l.fence, l.steps`
 
 const CLAIM_SET = `
@@ -99,7 +104,7 @@ export function claimDue(
   return manyLocking<Claimed>(
     db,
     `with due as (
-         select id from leasehold.lease
+         select id, next_action_at from leasehold.lease
          where target_id = $1 and next_action_at <= leasehold.ledger_now()
            and access_ended_at is ${access === 'stands' ? '' : 'not '}null
          order by next_action_at limit $3
@@ -117,7 +122,7 @@ export function claimThese(db: Db, ids: string[], worker: string): Promise<Claim
   return manyLocking<Claimed>(
     db,
     `with due as (
-         select id from leasehold.lease
+         select id, next_action_at from leasehold.lease
          where id = any($1) and next_action_at <= leasehold.ledger_now()
          order by id for update skip locked)
        update leasehold.lease l ${CLAIM_SET}

@@ -58,6 +58,8 @@ export type Intent = {
   createDeadline: Date
   /** So many stuck leases on the target freeze it; 0 never does. */
   stuckFreeze: number
+  /** SHA-256 of the key its caller may know it by, in hex; null without one. */
+  idempotencyKey: string | null
 }
 
 /** Six failed tries make a lease stuck; one whose access is known to have ended does no harm and does not count. */
@@ -65,45 +67,54 @@ const STUCK_ON = (target: string): string =>
   `(select count(*) from leasehold.lease l where l.target_id = ${target} and l.state = 'revoking'
      and l.attempts >= 6 and l.access_ended_at is null)`
 
+const INSERT_INTENTS = `with intent as materialized (
+     select * from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
+       token_id text, principal_id text, allowed_by jsonb, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
+       hard_expires_at timestamptz, limited_by text, hard_limited_by text, create_deadline timestamptz,
+       stuck_freeze integer, idempotency_key text)),
+   live_token as (
+     select id from leasehold.token
+     where id in (select distinct decode(token_id, 'hex') from intent)
+       and ended_at is null and (expires_at is null or expires_at > leasehold.ledger_now())
+     order by id for share),
+   live_target as (
+     select id, ${STUCK_ON('target.id')} as stuck from leasehold.target
+     where id in (select distinct target_id from intent) and removed_at is null
+     order by id for share),
+   live_mount as (
+     select id from leasehold.mount
+     where id in (select distinct mount_id from intent) and disabled_at is null
+     order by id for share)
+   insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, principal_id, allowed_by,
+     outlives_token, account, state,
+     issued_at, expires_at, hard_expires_at, limited_by,
+     hard_limited_by, create_deadline, next_action_at, idempotency_key)
+   select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.principal_id, i.allowed_by, i.outlives_token, i.account, 'issuing',
+     i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
+     i.hard_limited_by, i.create_deadline, i.create_deadline, decode(i.idempotency_key, 'hex')
+   from intent i
+   join live_token k on k.id = decode(i.token_id, 'hex')
+   join live_target t on t.id = i.target_id
+   join live_mount m on m.id = i.mount_id
+   where i.stuck_freeze = 0 or i.stuck_freeze > t.stuck`
+
+const INSERT = `${INSERT_INTENTS} returning id`
+
+/** Each insert looks for its key a second time: for those alone who have one. In one order, so that two can meet. */
+const INSERT_WITH_KEYS = `${INSERT_INTENTS} order by i.idempotency_key
+  on conflict (principal_id, idempotency_key, path)
+    where idempotency_key is not null and state in ('issuing', 'active') do nothing
+  returning id`
+
 /**
  * Names the accounts in the ledger before they exist. Answers the ids written: an intent whose token has ended,
- * whose mount or target was removed meanwhile, or whose target is frozen, is left out. The share locks make such an end
- * wait for us or us for it, so no lease slips past it.
+ * whose mount or target was removed meanwhile, whose target is frozen, or whose key another usable lease has, is left
+ * out. The share locks make such an end wait for us or us for it, so no lease slips past it.
  */
 export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<string>> {
   const rows = await manyLocking<{ id: string }>(
     db,
-    `with intent as materialized (
-       select * from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
-         token_id text, principal_id text, allowed_by jsonb, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
-         hard_expires_at timestamptz, limited_by text, hard_limited_by text, create_deadline timestamptz,
-         stuck_freeze integer)),
-     live_token as (
-       select id from leasehold.token
-       where id in (select distinct decode(token_id, 'hex') from intent)
-         and ended_at is null and (expires_at is null or expires_at > leasehold.ledger_now())
-       order by id for share),
-     live_target as (
-       select id, ${STUCK_ON('target.id')} as stuck from leasehold.target
-       where id in (select distinct target_id from intent) and removed_at is null
-       order by id for share),
-     live_mount as (
-       select id from leasehold.mount
-       where id in (select distinct mount_id from intent) and disabled_at is null
-       order by id for share)
-     insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, principal_id, allowed_by,
-       outlives_token, account, state,
-       issued_at, expires_at, hard_expires_at, limited_by,
-       hard_limited_by, create_deadline, next_action_at)
-     select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.principal_id, i.allowed_by, i.outlives_token, i.account, 'issuing',
-       i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
-       i.hard_limited_by, i.create_deadline, i.create_deadline
-     from intent i
-     join live_token k on k.id = decode(i.token_id, 'hex')
-     join live_target t on t.id = i.target_id
-     join live_mount m on m.id = i.mount_id
-     where i.stuck_freeze = 0 or i.stuck_freeze > t.stuck
-     returning id`,
+    intents.some(({ idempotencyKey }) => idempotencyKey !== null) ? INSERT_WITH_KEYS : INSERT,
     [JSON.stringify(intents.map(toRecord))],
   )
   return new Set(rows.map(({ id }) => id))
@@ -128,6 +139,7 @@ function toRecord(intent: Intent): Record<string, unknown> {
     hard_limited_by: intent.hardLimitedBy,
     create_deadline: intent.createDeadline,
     stuck_freeze: intent.stuckFreeze,
+    idempotency_key: intent.idempotencyKey,
   }
 }
 

@@ -1,6 +1,9 @@
 import { AsyncResource } from 'node:async_hooks'
 import { failed, type Result } from './result.ts'
 
+/** A batch belongs to none of its callers, so it runs in the context of none, not even of who made the batcher. */
+const OUTSIDE = new AsyncResource('leasehold.batch')
+
 type Waiting<In, Out> = { item: In; settle: (result: Result<Out>) => void }
 
 /**
@@ -33,8 +36,7 @@ export function batcher<In, Out>(
   }
 
   let launching = false
-  // A batch belongs to none of its callers, so it runs in the context it was made in.
-  const outside = AsyncResource.bind((work: () => void) => work())
+  const outside = (work: () => void): void => OUTSIDE.runInAsyncScope(work)
 
   /** When everything that has already arrived at this process has been looked at: it may bring more calls. */
   const launchSoon = (): void => {

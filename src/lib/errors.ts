@@ -14,14 +14,24 @@ const HTTP_STATUS = {
 
 export type ErrorCode = keyof typeof HTTP_STATUS
 
+/** What the wire carries besides the text of an error. */
+export type ErrorDetails = {
+  /** After so many whole seconds it is worth trying again. */
+  retryAfterSeconds?: number
+  data?: Readonly<Record<string, unknown>>
+}
+
 /** An error meant for the caller. `message` is what the wire carries; an empty one stands for `{"errors":[]}`. */
 export class BrokerError extends Error {
   readonly code: ErrorCode
+  readonly details: ErrorDetails
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options)
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown } & ErrorDetails = {}) {
+    const { cause, ...details } = options
+    super(message, { cause })
     this.name = 'BrokerError'
     this.code = code
+    this.details = details
   }
 }
 

@@ -21,7 +21,7 @@ const TIMEOUT_MS = 5_000
  * BullMQ on PostgreSQL. The pool is ours, because BullMQ's own names the schema in a startup parameter that PgBouncer
  * refuses, and leaves connections without an error listener for moments in which their end would end the process.
  */
-export function postgresServer({ url, name, onError }: ServerParts): QueueServer {
+export function postgresServer({ url, name, onError, telemetry }: ServerParts): QueueServer {
   const pool = new pg.Pool({
     connectionString: url,
     application_name: 'leasehold-queue',
@@ -51,18 +51,24 @@ export function postgresServer({ url, name, onError }: ServerParts): QueueServer
     }
   }
 
+  const told = telemetry && { telemetry }
   const makeBackend = patient(createPostgresBackend, prepare)
 
   return {
     kind: 'postgres',
     prepare,
     queue() {
-      const queue = new Queue(name, { ...QUEUE_OPTIONS, connection }, createPostgresBackend)
+      const queue = new Queue(name, { ...QUEUE_OPTIONS, ...told, connection }, createPostgresBackend)
       queue.on('error', onError)
       return queue
     },
     worker(work, concurrency) {
-      const worker = new Worker(name, work, { ...WORKER_OPTIONS, connection, concurrency }, makeBackend)
+      const worker = new Worker(
+        name,
+        work,
+        { ...WORKER_OPTIONS, ...told, connection, concurrency },
+        makeBackend,
+      )
       worker.on('error', onError)
       return worker
     },

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../lib/log.ts'
 import { pause } from '../lib/pause.ts'
+import { type Mark, untraced } from '../lib/trace.ts'
 import { createMemory, type Memory } from './memory.ts'
-import type { JobQueue, NewJob, QueueServer } from './queue-server.ts'
+import type { JobQueue, NewJob, QueueServer, QueueTracing } from './queue-server.ts'
 import type { Trouble } from './trouble.ts'
 
 export type Producer = {
@@ -12,7 +13,10 @@ export type Producer = {
 }
 
 /** Waiting for the queue. `second` is undefined for "now". Instants are `performance.now()`. */
-type Alarm = { targetId: string; second: number | undefined; dueAt: number }
+type Alarm = { targetId: string; second: number | undefined; dueAt: number; origin?: Origin | undefined }
+
+/** What asked for it, as far as that is traced. */
+type Origin = { mark: Mark | undefined; metadata: string }
 
 /** More than this waiting means that the queue is long gone; the sweep does the work, and memory stays bounded. */
 const MAX_WAITING = 10_000
@@ -25,7 +29,12 @@ const RETRY_FIRST_MS = 250
 const RETRY_CAP_MS = 5_000
 
 /** The sending side: collects what is asked for, sends it in batches one after another, and waits out a queue that is away. */
-export function createProducer(server: QueueServer, trouble: Trouble, log: Logger): Producer {
+export function createProducer(
+  server: QueueServer,
+  trouble: Trouble,
+  log: Logger,
+  tracing?: QueueTracing,
+): Producer {
   const waiting = new Map<string, Alarm>()
   const sent = createMemory()
   const closing = new AbortController()
@@ -44,7 +53,7 @@ export function createProducer(server: QueueServer, trouble: Trouble, log: Logge
       full = true
       return
     }
-    waiting.set(key, alarm)
+    waiting.set(key, { ...alarm, origin: tracing && originOf(tracing) })
     // A microtask later, so that what is asked for in the same turn leaves together.
     sending ??= Promise.resolve().then(send)
   }
@@ -55,7 +64,7 @@ export function createProducer(server: QueueServer, trouble: Trouble, log: Logge
     for (const [key] of batch) waiting.delete(key)
     try {
       queue ??= await openQueue(server)
-      await queue.addBulk(batch.map(([key, alarm]) => toJob(key, alarm)))
+      await addTo(queue, batch, tracing)
       remember(sent, batch)
     } catch (error) {
       for (const [key, alarm] of batch) waiting.set(key, alarm)
@@ -100,18 +109,40 @@ export function createProducer(server: QueueServer, trouble: Trouble, log: Logge
   }
 }
 
+/** In no caller's context: what they ask for leaves together. */
+function addTo(
+  queue: JobQueue,
+  batch: [string, Alarm][],
+  tracing: QueueTracing | undefined,
+): Promise<unknown> {
+  const { trace } = tracing ?? { trace: untraced }
+  const marks = batch.map(([, { origin }]) => origin?.mark)
+  return trace.batch('queue.send', { 'leasehold.jobs': batch.length }, marks, () =>
+    queue.addBulk(batch.map(([key, alarm]) => toJob(key, alarm))),
+  )
+}
+
+const originOf = ({ trace, telemetry: { contextManager } }: QueueTracing): Origin => ({
+  mark: trace.here(),
+  metadata: contextManager.getMetadata(contextManager.active()),
+})
+
 async function openQueue(server: QueueServer): Promise<JobQueue> {
   await server.prepare()
   return server.queue()
 }
 
 /** An alarm for a second is one job however often and from wherever it is asked for; a "now" is always a new one. */
-function toJob(key: string, { targetId, second, dueAt }: Alarm): NewJob {
+function toJob(key: string, { targetId, second, dueAt, origin }: Alarm): NewJob {
   const delay = second === undefined ? 0 : Math.max(0, Math.ceil(dueAt - performance.now()))
   return {
     name: 'due',
     data: { targetId },
-    opts: { jobId: second === undefined ? `${key}-${randomUUID()}` : key, delay },
+    opts: {
+      jobId: second === undefined ? `${key}-${randomUUID()}` : key,
+      delay,
+      ...(origin && { telemetry: { metadata: origin.metadata } }),
+    },
   }
 }
 

@@ -1,11 +1,17 @@
-import type { BackendFactory, IQueueBackend, Job } from 'bullmq'
+import type { BackendFactory, IQueueBackend, Job, Telemetry } from 'bullmq'
 import type { Logger } from '../lib/log.ts'
 import { pause } from '../lib/pause.ts'
+import type { Tracer } from '../lib/trace.ts'
 
 /** Everything a job says. Job data is clear text on the server, so it holds no fact and no secret. */
 type Wakeup = { targetId: string }
 
-export type NewJob = { name: string; data: Wakeup; opts: { jobId: string; delay: number } }
+export type NewJob = {
+  name: string
+  data: Wakeup
+  /** `metadata` names the trace of who asked, so that the work goes on in it. */
+  opts: { jobId: string; delay: number; telemetry?: { metadata: string } }
+}
 
 /** What we use of BullMQ's `Queue` and `Worker`, whose types differ by the server behind them. */
 export type JobQueue = {
@@ -33,7 +39,16 @@ export type QueueServer = {
   close(): Promise<void>
 }
 
-export type ServerParts = { url: string; name: string; onError: (error: unknown) => void; log: Logger }
+/** How BullMQ tells of jobs, and how we tell of sending them. */
+export type QueueTracing = { telemetry: Telemetry; trace: Tracer }
+
+export type ServerParts = {
+  url: string
+  name: string
+  onError: (error: unknown) => void
+  log: Logger
+  telemetry?: Telemetry
+}
 
 /** A job is gone when it is done: one that stayed would swallow the next of its id. */
 export const QUEUE_OPTIONS = {

@@ -7,7 +7,7 @@ import { patient, QUEUE_OPTIONS, type QueueServer, type ServerParts, WORKER_OPTI
 const TIMEOUT_MS = 5_000
 
 /** BullMQ on Redis or Valkey. Docs recommend `hz 100` there: at the default, delayed jobs are up to 100 ms late. */
-export function redisServer({ url, name, onError, log }: ServerParts): QueueServer {
+export function redisServer({ url, name, onError, log, telemetry }: ServerParts): QueueServer {
   const clients = new Set<Redis>()
   const readInfo = policyCheck(log)
 
@@ -39,19 +39,20 @@ export function redisServer({ url, name, onError, log }: ServerParts): QueueServ
     await producer.ping()
   }
 
+  const told = telemetry && { telemetry }
   const makeBackend = patient(createRedisBackend, prepare)
 
   return {
     kind: 'redis',
     prepare,
     queue() {
-      const queue = new Queue(name, { ...QUEUE_OPTIONS, connection: producer }, createRedisBackend)
+      const queue = new Queue(name, { ...QUEUE_OPTIONS, ...told, connection: producer }, createRedisBackend)
       queue.on('error', onError)
       return queue
     },
     worker(work, concurrency) {
       consumer ??= connect({ maxRetriesPerRequest: null })
-      const options = { ...WORKER_OPTIONS, connection: consumer, concurrency }
+      const options = { ...WORKER_OPTIONS, ...told, connection: consumer, concurrency }
       const worker = new Worker(name, work, options, makeBackend)
       worker.on('error', onError)
       return worker

@@ -18,10 +18,18 @@ const DRAIN_MS = 10_000
 /** For telling the queue that work is done; when it does not listen, others do the work again and find none. */
 const GOODBYE_MS = 2_000
 
-type Parts = { server: QueueServer; handle: Handle; concurrency?: number; trouble: Trouble; log: Logger }
+type Parts = {
+  server: QueueServer
+  handle: Handle
+  concurrency?: number
+  trouble: Trouble
+  log: Logger
+  onTaken?: (lateMs: number) => void
+}
 
 /** The working side. Starts as soon as the queue answers, however long that takes. */
-export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble, log }: Parts): Runner {
+export function startRunner(parts: Parts): Runner {
+  const { server, handle, concurrency = CONCURRENCY, trouble, log, onTaken } = parts
   // A target that hangs holds one of the worker's places, however long it hangs and however often it is woken.
   const work = oneAtATime(async (targetId) => {
     try {
@@ -37,7 +45,10 @@ export function startRunner({ server, handle, concurrency = CONCURRENCY, trouble
   const start = async (): Promise<void> => {
     await server.prepare()
     if (closing.signal.aborted) return
-    worker = server.worker((job) => work.run(job.data.targetId), concurrency)
+    worker = server.worker((job) => {
+      onTaken?.(Date.now() - job.timestamp - (job.opts.delay ?? 0))
+      return work.run(job.data.targetId)
+    }, concurrency)
     await worker.waitUntilReady()
     trouble.over()
     worker.run().catch(trouble.report)

@@ -2,7 +2,7 @@ import type { Logger } from '../lib/log.ts'
 import { within } from '../lib/pause.ts'
 import { postgresServer } from './postgres-server.ts'
 import { createProducer } from './producer.ts'
-import type { QueueServer, ServerParts } from './queue-server.ts'
+import type { QueueServer, QueueTracing, ServerParts } from './queue-server.ts'
 import { redisServer } from './redis-server.ts'
 import { type Handle, type Runner, startRunner } from './runner.ts'
 import { troubleLog } from './trouble.ts'
@@ -35,14 +35,26 @@ const CLOSE_MS = 2_000
  * Connects in the background, for as long as it takes. `redis://` and `rediss://` URLs mean Redis or Valkey,
  * `postgres://` BullMQ's own backend there. Installations that share a server are kept apart by their id.
  */
-export function openWakeups(parts: { url: string; installation: string; log: Logger }): Wakeups {
-  const { log } = parts
+export function openWakeups(parts: {
+  url: string
+  installation: string
+  log: Logger
+  /** Hears of each wake-up how long after it was due it was taken; by the two machines' own clocks. */
+  onTaken?: (lateMs: number) => void
+  tracing?: QueueTracing | undefined
+}): Wakeups {
+  const { log, onTaken, tracing } = parts
   const trouble = troubleLog(log)
   let closed: Promise<void> | undefined
   // Once we close, lost connections are our own doing.
   const onError = (error: unknown) => closed ?? trouble.report(error)
-  const server = openServer({ ...parts, name: `leasehold-${parts.installation}`, onError })
-  const producer = createProducer(server, trouble, log)
+  const server = openServer({
+    ...parts,
+    ...(tracing && { telemetry: tracing.telemetry }),
+    name: `leasehold-${parts.installation}`,
+    onError,
+  })
+  const producer = createProducer(server, trouble, log, tracing)
   const runners: Runner[] = []
 
   const close = async (): Promise<void> => {
@@ -54,7 +66,7 @@ export function openWakeups(parts: { url: string; installation: string; log: Log
     ensure: producer.ensure,
     wake: producer.wake,
     run(handle, options) {
-      const runner = startRunner({ ...options, server, handle, trouble, log })
+      const runner = startRunner({ ...options, ...(onTaken && { onTaken }), server, handle, trouble, log })
       runners.push(runner)
       return runner
     },

@@ -1,7 +1,7 @@
 import { OpenAPISchemaValidator } from 'express-openapi-validator/dist/framework/openapi.schema.validator.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { routeTables } from '../../src/compose.ts'
+import { routeTables } from '../../src/compose/routes.ts'
 import {
   bool,
   commaList,
@@ -12,6 +12,7 @@ import {
   keyValues,
   leeway,
   map,
+  number,
   stringList,
   text,
 } from '../../src/http/fields.ts'
@@ -40,6 +41,7 @@ const PLACE: Record<string, string> = {
   system: '/sys',
   token: '/auth/token',
   jwt: '/auth/{jwt_mount}',
+  kubernetes: '/auth/{kubernetes_mount}',
   database: '/{mount}',
 }
 
@@ -55,6 +57,7 @@ const SCHEMA_OF = new Map<string, string>([
   [text.expects, 'Text'],
   [bool.expects, 'Bool'],
   [int.expects, 'Int'],
+  [number.expects, 'Number'],
   [duration.expects, 'Duration'],
   [commaList.expects, 'CommaList'],
   [stringList.expects, 'StringList'],
@@ -266,7 +269,7 @@ describe('routes and openapi.yaml', () => {
       ...tables,
       token: [...(tables.token ?? []), { path: 'more', on: { read: nothing } }],
     },
-    'a mount type too many': { ...tables, kubernetes: [{ path: 'config', on: { read: nothing } }] },
+    'a mount type too many': { ...tables, radius: [{ path: 'config', on: { read: nothing } }] },
     'an operation too few': changed('roles/:name', ({ path, on: { delete: _, ...on } }) => ({ path, on })),
     'an operation too many': changed('roles', ({ path, on }) => ({ path, on: { ...on, patch: nothing } })),
     'a list that is a read': changed('roles', ({ path, on }) => ({ path, on: { read: on.list ?? nothing } })),
@@ -322,6 +325,7 @@ describe('the weak types of openapi.yaml', () => {
     ['Text', text],
     ['Bool', bool],
     ['Int', int],
+    ['Number', number],
     ['Duration', duration],
     ['CommaList', commaList],
     ['StringList', stringList],
@@ -370,6 +374,8 @@ describe('the weak types of openapi.yaml', () => {
     ['Bool', bool, 'yes'],
     ['Int', int, 1.5],
     ['Int', int, '1.5'],
+    ['Number', number, 'many'],
+    ['Number', number, true],
     ['Duration', duration, -1],
     ['Duration', duration, '-1'],
     ['Duration', duration, '3 s'],

@@ -351,6 +351,29 @@ test('policies, by both of their names', async () => {
   ).toBe(false)
 })
 
+test('quotas', async () => {
+  const asks: [string, string, object?][] = [
+    ['POST', 'sys/quotas/rate-limit/wide', { path: 'auth/token/', rate: '100.5', interval: '1m' }],
+    ['PUT', 'sys/quotas/rate-limit/wide', { path: 'auth/token/', rate: 100_000, group_by: 'principal' }],
+    ['POST', 'sys/quotas/rate-limit/none', { rate: 0 }],
+    ['GET', 'sys/quotas/rate-limit/wide'],
+    ['GET', 'sys/quotas/rate-limit/none'],
+    ['LIST', 'sys/quotas/rate-limit'],
+    ['DELETE', 'sys/quotas/rate-limit/wide'],
+    ['LIST', 'sys/quotas/rate-limit'],
+    ['POST', 'sys/quotas/lease-count/all', { max_leases: 100, principal: '*' }],
+    ['PUT', 'sys/quotas/lease-count/all', { max_leases: '100' }],
+    ['PUT', 'sys/quotas/lease-count/all', { max_leases: 0 }],
+    ['GET', 'sys/quotas/lease-count/all'],
+    ['LIST', 'sys/quotas/lease-count'],
+    ['DELETE', 'sys/quotas/lease-count/all'],
+    ['GET', 'sys/quotas/lease-count/all'],
+  ]
+  const answers: number[] = []
+  for (const one of asks) answers.push((await ask(...one)).status)
+  expect(answers).toEqual([204, 204, 400, 200, 404, 200, 204, 404, 204, 204, 400, 200, 200, 204, 404])
+})
+
 test('every operation of the contract was asked, and answered as described', () => {
   const operations = Object.entries(readContract().paths).flatMap(([path, item]) =>
     METHODS.filter((method) => item[method] && method !== 'head').map((method) => ({ method, path })),

@@ -1,7 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Installation, openInstallation, request } from '../support/installation.ts'
-import { CHANGES, expectAllEnded, expectVisited, KILLS, STATEMENT, untilLanded } from '../support/kills.ts'
-import { type Process, until } from '../support/processes.ts'
+import {
+  CHANGES,
+  expectAllEnded,
+  expectVisited,
+  KILLS,
+  STATEMENT,
+  untilLanded,
+  unvisited,
+} from '../support/kills.ts'
+import { type GatePlan, type Process, until } from '../support/processes.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
 let postgres: TestPostgres
@@ -17,34 +25,48 @@ afterAll(async () => {
 
 const issue = (server: Process) => request(server, at.token, 'GET', 'database/creds/app')
 
+const STEPS = ['claim', 'disable', 'disconnect', 'remove', 'finish'] as const
+
+/** Two leases come due under a worker that dies where the plan says. Answers where; undefined: it lived. */
+async function killAt(server: Process, plan: Omit<GatePlan, 'from'>): Promise<string | undefined> {
+  await Promise.all([issue(server), issue(server)])
+  await at.test.advance(100)
+  const worker = await at.worker({ plan: { ...plan, from: STATEMENT.claim } })
+  await until('it died, or all is ended', async () => {
+    return !worker.isRunning() || (await at.leases()).every(({ state }) => state === 'revoked')
+  })
+  const lived = await worker.gate(null).then(
+    () => true,
+    () => false,
+  )
+  if (lived) {
+    await worker.kill()
+    await expectAllEnded(at)
+    return undefined
+  }
+  await worker.exited
+  await untilLanded(at, worker.death())
+  const label = worker.death()?.label ?? 'it died elsewhere'
+  expect(await at.nameless(), `after ${label}`).toEqual([])
+  await at.settle()
+  await expectAllEnded(at)
+  return label
+}
+
 describe.each(KILLS)('kill -9 of a worker, to %s', (what) => {
   test('every change of an expiry', async () => {
     const server = await at.server()
     const visited: string[] = []
     for (let n = 1; ; n += 1) {
-      await Promise.all([issue(server), issue(server)])
-      await at.test.advance(100)
-      const worker = await at.worker({ plan: { at: n, what, from: STATEMENT.claim, only: CHANGES } })
-      await until('it died, or all is ended', async () => {
-        return !worker.isRunning() || (await at.leases()).every(({ state }) => state === 'revoked')
-      })
-      const lived = await worker.gate(null).then(
-        () => true,
-        () => false,
-      )
-      if (lived) {
-        await worker.kill()
-        break
-      }
-      await worker.exited
-      visited.push(worker.death()?.label ?? 'it died elsewhere')
-      await untilLanded(at, worker.death())
-      expect(await at.nameless(), `after ${visited.at(-1)}`).toEqual([])
-      await at.settle()
-      await expectAllEnded(at)
+      const label = await killAt(server, { at: n, what, only: CHANGES })
+      if (label === undefined) break
+      visited.push(label)
     }
-    await expectAllEnded(at)
+    // Two leases are ended together or one after the other, so a statement may have slipped through between two rounds.
+    for (const name of unvisited(visited, STEPS)) {
+      visited.push((await killAt(server, { at: 1, what, only: STATEMENT[name] })) ?? 'it lived')
+    }
 
-    expectVisited(visited, 'claim', 'disable', 'disconnect', 'remove', 'finish')
+    expectVisited(visited, ...STEPS)
   }, 180_000)
 })

@@ -2,7 +2,7 @@ import { CompactSign, exportJWK, generateKeyPair } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { makeCheckpoint } from '../../src/audit/checkpoint.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
-import { type Audited, auditedLedger, auditedRequest, onBehalfOf } from '../../src/audit/request.ts'
+import { type Audited, aJob, auditedLedger, onBehalfOf } from '../../src/audit/request.ts'
 import { openTrail, type Trail } from '../../src/audit/trail.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
 import {
@@ -15,6 +15,8 @@ import {
   movedHeads,
   type StoredAuditEvent,
 } from '../../src/ledger/audit.ts'
+import { ledgerFlight } from '../../src/ledger/flight.ts'
+import { failed, ok } from '../../src/lib/result.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 
 // The log on a real ledger: events and what they are about are committed together, and what is done to them is found.
@@ -130,7 +132,9 @@ test.each([
 
 describe('what a request changes first', () => {
   const request = (changes: Partial<Audited> = {}): Audited => ({
-    written: false,
+    facts: {},
+    once: true,
+    closed: false,
     event: () => anEvent({ request_id: 'q' }),
     ...changes,
   })
@@ -140,12 +144,12 @@ describe('what a request changes first', () => {
     const audited = request()
     await onBehalfOf(audited, async () => {
       await ledger.query('select 1')
-      expect(auditedRequest()).toBe(audited)
+      expect(ledger.behalf()).toBe(audited)
       await ledger.query(put('a'))
-      expect(auditedRequest()).toBeUndefined()
+      expect(ledger.behalf()).toBeUndefined()
       await ledger.transaction((db) => db.query(put('b')))
     })
-    expect([audited.written, await things(), (await events()).length]).toEqual([true, 2, 1])
+    expect([audited.closed, await things(), (await events()).length]).toEqual([true, 2, 1])
   })
 
   test('takes no event when it failed, or was no change after all; outside a request nothing is recorded', async () => {
@@ -155,8 +159,44 @@ describe('what a request changes first', () => {
     await expect(onBehalfOf(failing, () => ledger.query(put('a')))).rejects.toThrow('duplicate key')
     const idle = request({ event: () => undefined })
     await onBehalfOf(idle, () => ledger.transaction(async () => undefined))
-    expect([failing.written, idle.written, (await events()).length]).toEqual([false, false, 0])
+    expect([failing.closed, idle.closed, (await events()).length]).toEqual([false, false, 0])
   })
+})
+
+test('of several requests in one transaction each has an event of its own, if something was done for it', async () => {
+  const ledger = auditedLedger(world.ledger, trail)
+  const put = ledgerFlight<string, boolean>(ledger, async (db, names) => {
+    for (const name of names) await db.query('insert into leasehold.thing (name) values ($1)', [name])
+    return names.map((name) => (name === 'c' ? failed(new Error('no c')) : ok(name !== 'b')))
+  })
+  const asked = ['a', 'b', 'c', 'd'].map((name) => ({
+    name,
+    audited: {
+      facts: {},
+      once: true,
+      closed: false,
+      event: () => anEvent({ request_id: name }),
+    },
+  }))
+  const answers = await Promise.allSettled(
+    asked.map(({ name, audited }) => onBehalfOf(audited, () => put(name))),
+  )
+
+  expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+  expect((await events()).map(({ body }) => JSON.parse(body).request_id)).toEqual(['a', 'd'])
+  expect(asked.map(({ audited }) => audited.closed)).toEqual([true, false, false, true])
+})
+
+test('each change of a job has an event', async () => {
+  const ledger = auditedLedger(world.ledger, trail)
+  await onBehalfOf(
+    aJob(() => anEvent({ type: 'system' })),
+    async () => {
+      await ledger.query(put('a'))
+      await ledger.query(put('b'))
+    },
+  )
+  expect((await events()).length).toBe(2)
 })
 
 test('events are found by time, principal, lease, target and type, page by page', async () => {

@@ -13,6 +13,7 @@ import { policyShelf } from '../../src/ledger/policies.ts'
 import { createAuthorizer } from '../../src/policy/authorize.ts'
 import { createPolicies } from '../../src/policy/policies.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
+import { unlimited, unrecorded } from '../support/wire.ts'
 
 let world: TestLedger
 let store: TokenStore
@@ -40,6 +41,8 @@ beforeAll(async () => {
   const { app } = createApi({
     log: pino({ level: 'silent' }),
     wrapping: createWrapping(world.ledger),
+    limits: unlimited,
+    audit: unrecorded,
     identify: store.identify,
     authorizer: createAuthorizer({
       policies: createPolicies(policyShelf(world.ledger)),

@@ -57,12 +57,13 @@ async function startProvider(tls?: { cert: string; key: string }) {
     /** What the token endpoint answers from now on; `sign` makes the id token of the standard claims. */
     async tokens(
       authUrl: string,
-      sign: (claims: JWTPayload) => Promise<string> = (claims) => key.sign(claims),
+      sign = (claims: JWTPayload): Promise<string> => key.sign(claims),
+      accessToken = 'opaque',
     ) {
       const iat = Math.floor(Date.now() / 1_000)
       const nonce = new URL(authUrl).searchParams.get('nonce') as string
       const claims = { iss: issuer, aud: PEOPLE_CLIENT.id, sub: 'alice', nonce, iat, exp: iat + 300 }
-      const tokens = { access_token: 'opaque', token_type: 'Bearer', id_token: await sign(claims) }
+      const tokens = { access_token: accessToken, token_type: 'Bearer', id_token: await sign(claims) }
       routes['/token'] = faults.answers(tokens)
     },
   }
@@ -133,7 +134,7 @@ describe('an id token', () => {
     ['that ended', changed({ exp: 1_700_000_000 }), 'expired'],
     ['that did not begin', changed({ nbf: 4_000_000_000 }), 'not_yet_valid'],
     ['for another login', changed({ nonce: 'other' }), 'wrong_nonce'],
-    ['about nobody', changed({ sub: '' }), 'user_claim_unusable'],
+    ['about nobody', changed({ sub: '' }), 'malformed_token'],
     ['that is none', async () => 'three.little.pigs', 'malformed_token'],
     ['that is encrypted', async () => 'a.b.c.d.e', 'malformed_token'],
     ['that is missing', async () => '', 'malformed_token'],
@@ -182,6 +183,17 @@ describe('the userinfo endpoint', () => {
       claims: { aud: PEOPLE_CLIENT.id },
     })
     expect(identity).not.toHaveProperty('acr')
+  })
+
+  test('is not asked with an access token that would break out of its header', async () => {
+    const it = brokerWorld(provider.issuer)
+    const authUrl = await it.begin()
+    await provider.tokens(authUrl, undefined, 'opaque\nx-forged: 1')
+    const { reason, detail } = await it.refusal(backFrom(authUrl))
+    expect([reason, detail]).toEqual([
+      'provider_unreachable',
+      'userinfo: the access token or the answer cannot be used',
+    ])
   })
 
   test('that speaks of someone else refuses the login', async () => {

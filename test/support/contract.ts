@@ -86,6 +86,7 @@ export const answered = new Set<string>()
 
 /** Empty when the exchange is as the contract says. */
 export function contractProblems(exchange: Exchange): string[] {
+  noteMount(exchange)
   const { pathname, searchParams } = new URL(exchange.url)
   const operation = pathname.startsWith('/v1/')
     ? findOperation(exchange.method, pathname, searchParams)
@@ -110,6 +111,29 @@ type Operation = {
   captured: Record<string, string>
 }
 type KnownPath = { path: string; item: PathItem; pattern: RegExp; names: string[] }
+
+/** Auth mounts that were seen being enabled, by path, and their types: the paths of two types look alike. */
+const authMounts = new Map<string, string>()
+
+const ENABLING = /^\/v1\/sys\/auth\/(.+?)\/*$/
+
+function noteMount({ method, url, status, requestBody }: Exchange): void {
+  const [, path] = ENABLING.exec(decodeURIComponent(new URL(url).pathname)) ?? []
+  if (path === undefined || !['POST', 'PUT'].includes(method) || status > 299) return
+  const { type } = (jsonOf(requestBody ?? '') ?? {}) as { type?: unknown }
+  if (typeof type === 'string') authMounts.set(path, type)
+}
+
+/** What a path captures of one that was asked. `/auth/{jwt_mount}/` is where a mount is `jwt`, as far as is known. */
+function capturedBy(pattern: RegExp, asked: string): Record<string, string> | undefined {
+  const match = pattern.exec(asked)
+  const captured = { ...match?.groups }
+  const isOther = Object.entries(captured).some(([name, path]) => {
+    const type = /^(\w+)_mount$/.exec(name)?.[1]
+    return type !== undefined && (authMounts.get(path) ?? type) !== type
+  })
+  return match && !isOther ? captured : undefined
+}
 
 const document = readContract()
 const paths: KnownPath[] = Object.entries(resolved(document, document.paths))
@@ -150,13 +174,13 @@ function findOperation(sent: string, pathname: string, query: URLSearchParams): 
   const listing = sent === 'LIST' || (sent === 'GET' && TRUE.includes(query.get('list') ?? ''))
   const method = methodFor(sent, listing)
   for (const { path, item, pattern } of paths) {
-    const match = pattern.exec(asked)
-    if (!match) continue
+    const captured = capturedBy(pattern, asked)
+    if (!captured) continue
     const described = item[method]
     const parameters = [...(item.parameters ?? []), ...(described?.parameters ?? [])]
     const list = parameters.find(({ name }) => name === 'list')
     if (!described || (listing ? !list : list?.required)) return undefined
-    return { name: `${method} ${path}`, described, parameters, captured: { ...match.groups } }
+    return { name: `${method} ${path}`, described, parameters, captured }
   }
   return undefined
 }

@@ -1,3 +1,4 @@
+import { openTrail } from '../../src/audit/trail.ts'
 import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
 import { createLeaseBook, type LeaseBook } from '../../src/lease/book.ts'
 import { createEnder, type Ender } from '../../src/lease/ender.ts'
@@ -5,9 +6,10 @@ import { adminCredentials, createEnrolment, type Enrolment } from '../../src/lea
 import { createIssuables } from '../../src/lease/issuables.ts'
 import { createIssue, type Issue, type IssueAsk, type Issued } from '../../src/lease/issue.ts'
 import { createMounts, type Mount, type Mounts } from '../../src/lease/mounts.ts'
-import { openReceiptSigner, type ReceiptSigner } from '../../src/lease/receipts.ts'
+import { createReceiptSigner, type ReceiptSigner } from '../../src/lease/receipts.ts'
 import { createRenew, type Renew } from '../../src/lease/renew.ts'
 import { createRoles, type Roles } from '../../src/lease/roles.ts'
+import { openSigner } from '../../src/lease/signer.ts'
 import { createRecovery, createSweep, type Sweep } from '../../src/lease/sweep.ts'
 import { createTargets, type Targets } from '../../src/lease/targets.ts'
 import type { Ledger } from '../../src/ledger/db.ts'
@@ -119,7 +121,7 @@ export async function openLeaseWorld(
 async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string): Promise<LeaseProcess> {
   const engineTypes = [target.type]
   const secrets = builtinSecretStore(sealedSecrets(ledger), MASTER_KEY)
-  const receipts = await openReceiptSigner(secrets, 'test-installation')
+  const receipts = createReceiptSigner(await openSigner(secrets, 'test-installation'))
   const woken: string[] = []
   const wake = (targetId: string) => void woken.push(targetId)
   const targets = createTargets({
@@ -128,7 +130,7 @@ async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string):
     admin: (row) => adminCredentials(secrets, row),
     onRecovery: createRecovery({ ledger, wake, log }),
   })
-  const ender = createEnder({ ledger, targets, receipts, log, worker, wake })
+  const ender = createEnder({ ledger, trail: openTrail(ledger), targets, receipts, log, worker, wake })
   const tokens = createTokenStore(ledger, (targetIds) => targetIds.forEach(wake))
   const { endExpiredTokens } = tokens
   return {
@@ -143,6 +145,7 @@ async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string):
       targets,
       engineTypes,
       ender,
+      leaseCounts: async () => [],
       wakeAt: wake,
     }),
     renew: createRenew({ ledger, targets, wakeAt: wake }),

@@ -67,6 +67,7 @@ export function anIntent(seeded: Seeded, tokenId: string, now: Date, changes: Pa
     hardLimitedBy: 'role_max',
     createDeadline: after(CREATE_SECONDS),
     stuckFreeze: 50,
+    idempotencyKey: null,
     principalId: tokenId,
     allowedBy: { policy: 'root' },
     ...changes,

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type Api, type AppParts, createApi } from '../../src/http/app.ts'
+import type { AuditPort } from '../../src/http/audit.ts'
 import type { Authorizer, Decision, Mount, Principal, Question } from '../../src/http/ports.ts'
 import type { Route } from '../../src/http/route.ts'
 import { type Listening, listen, type Tls } from '../../src/http/server.ts'
@@ -56,6 +57,15 @@ export function judgedBy(mayBe: (question: Question) => boolean): Authorizer {
   }
 }
 
+export const unlimited: AppParts['limits'] = {
+  rateAt: async () => undefined,
+  takeRate: async () => undefined,
+  attempts: (_, logIn) => logIn(),
+}
+
+/** For tests of something else. */
+export const unrecorded: AuditPort = { record: async () => {}, hash: (value) => value }
+
 /** The token `good` may do everything, `weak` nothing; no other is known. */
 export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts> = {}): AppParts {
   const mounts = [
@@ -66,6 +76,8 @@ export function parts(routes: Record<string, Route[]>, changes: Partial<AppParts
   return {
     log: silent,
     wrapping,
+    limits: unlimited,
+    audit: unrecorded,
     identify: async (token) => ({
       reading: { revision: 1, now: new Date(), sinceMs: performance.now() },
       async prove() {

@@ -37,6 +37,7 @@ describe('the configuration of a mount where people log in', () => {
       oidc_client_id: 'leasehold',
       oidc_response_mode: 'query',
       oidc_response_types: ['code'],
+      namespace_in_state: true,
       default_role: 'engineering',
       bound_issuer: 'https://issuer.example',
       jwt_supported_algs: ['ES256'],

@@ -5,7 +5,7 @@ import { idHashOf, isState, newState, open, type Pending, seal } from '../../src
 const pending: Pending = {
   roleName: 'engineering',
   redirectUri: 'http://localhost:8250/oidc/callback',
-  clientNonce: 'né',
+  clientNonceHash: 'né',
   nonce: 'n',
   codeVerifier: 'v',
   issuer: 'https://issuer.example',

@@ -27,6 +27,7 @@ export type Connections = {
   elsewhere<T>(database: string, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
   /** Returns once ending has a connection, which it then keeps. */
   warm(): Promise<void>
+  inUse(): { lane: Lane; open: number; idle: number; waiting: number }[]
   close(): Promise<void>
 }
 
@@ -59,6 +60,7 @@ type Pools = Record<Lane, pg.Pool> & { options: pg.ClientConfig; facts: Map<Sess
 /** Connects lazily. A refused login asks for the credentials again, once, since they may have been rotated. */
 export function openConnections(target: Target, admin: () => Promise<AdminCredentials>): Connections {
   let current: Promise<Pools> | undefined
+  let built: Pools | undefined
   // As libpq: TLS is for TCP.
   let plain = target.sslMode === 'disable' || target.place.host.startsWith('/')
   let closed = false
@@ -66,10 +68,16 @@ export function openConnections(target: Target, admin: () => Promise<AdminCreden
 
   const opened = (): Promise<Pools> => {
     if (closed) throw new EngineError('unreachable', 'the connections to this target are closed')
-    current ??= buildPools(target, admin, plain).catch((error) => {
-      current = undefined
-      throw error
-    })
+    current ??= buildPools(target, admin, plain).then(
+      (pools) => {
+        built = pools
+        return pools
+      },
+      (error) => {
+        current = undefined
+        throw error
+      },
+    )
     return current
   }
 
@@ -129,6 +137,7 @@ export function openConnections(target: Target, admin: () => Promise<AdminCreden
       // A lost one is opened again here, before accounts are made that could use up the server's slots.
       if (pools.ending.totalCount === 0) await lend('ending', async () => {})
     },
+    inUse: () => (built ? useOf(built) : []),
     async close() {
       closed = true
       for (const client of busy) void client.end().catch(() => {})
@@ -243,6 +252,12 @@ async function withOwnClient<T>(
     await client.end().catch(() => {})
   }
 }
+
+const useOf = (pools: Pools): ReturnType<Connections['inUse']> =>
+  (['issuing', 'ending'] as const).map((lane) => {
+    const { totalCount: open, idleCount: idle, waitingCount: waiting } = pools[lane]
+    return { lane, open, idle, waiting }
+  })
 
 async function endPools({ issuing, ending }: Pools): Promise<void> {
   await Promise.allSettled([issuing.end(), ending.end()])

@@ -29,6 +29,7 @@ export const postgres: EngineType = {
       probe: () => probeTarget(connections, target),
       // On the connection that ending keeps, so that keeping in touch keeps it open.
       ping: () => connections.use('ending', async (session) => void (await session.query('SELECT 1'))),
+      connections: () => connections.inUse(),
       close: () => connections.close(),
     }
   },

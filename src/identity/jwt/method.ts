@@ -3,10 +3,12 @@ import type { Document } from '../../ledger/documents.ts'
 import type { Reading } from '../../ledger/reading.ts'
 import type { AuthMounts } from '../auth-mounts.ts'
 import { type AuthMount, logIn } from '../login.ts'
+import { openedFor } from '../opened.ts'
 import type { CreatedToken } from '../token-create.ts'
 import { checkTokenFields, tokenFieldsOf } from '../token-fields.ts'
+import { askedRole } from './asked-role.ts'
 import { checkJwtConfig, type JwtConfig } from './config.ts'
-import { refused, type WireFields } from './fields.ts'
+import type { WireFields } from './fields.ts'
 import { checkKeySource, type KeySource, openKeySource } from './key-source.ts'
 import { checkJwtRole, type JwtRole } from './role.ts'
 import { verifyLogin } from './verify.ts'
@@ -27,18 +29,7 @@ export type JwtMethod = {
 }
 
 export function createJwtMethod(ledger: Ledger, mounts: AuthMounts): JwtMethod {
-  const sources = new Map<string, { config: JwtConfig; keys: KeySource }>()
-
-  /** The revision cache answers the same object until something changes; then the keys may be others too. */
-  const keysOf = (mountId: string, config: JwtConfig): KeySource => {
-    const known = sources.get(mountId)
-    if (known && (known.config === config || JSON.stringify(known.config) === JSON.stringify(config))) {
-      return known.keys
-    }
-    const keys = openKeySource(config)
-    sources.set(mountId, { config, keys })
-    return keys
-  }
+  const keysOf = openedFor<JwtConfig, KeySource>(openKeySource)
 
   return {
     config: async (mountId) => (await mounts.config(mountId)) as JwtConfig | undefined,
@@ -58,16 +49,10 @@ export function createJwtMethod(ledger: Ledger, mounts: AuthMounts): JwtMethod {
         return { ...role, ...token } as unknown as Document
       }),
     async logIn({ mount, roleName: asked, jwt, sourceAddress, reading }) {
-      const { revision, now } = reading
-      const config = (await mounts.loginConfig(revision, mount.id)) as unknown as JwtConfig | undefined
-      const roleName = (asked || config?.default_role || '').toLowerCase()
-      if (roleName === '') throw refused('missing role')
-      const spec = await mounts.loginRole(revision, mount.id, roleName)
-      if (!spec) {
-        // Nobody's role is longer, and nobody needs a long name sent back.
-        throw refused(`role ${JSON.stringify(roleName.slice(0, 256))} could not be found`)
-      }
-      if (!config) throw refused('could not load configuration')
+      const { now } = reading
+      const found = await askedRole(mounts, { mount, roleName: asked, reading })
+      const { roleName, spec } = found
+      const config = found.config as unknown as JwtConfig
       const role = spec as unknown as JwtRole
       const identity = await verifyLogin({
         config,

@@ -45,6 +45,14 @@ export async function checkKubernetesRole(
   return role
 }
 
+/** What the writer of a role should hear of it. */
+export const roleWarnings = ({ audience }: { audience?: unknown }): string[] =>
+  audience === '' ? [NO_AUDIENCE] : []
+
+const NO_AUDIENCE =
+  'the role names no audience, so it takes tokens that were made for others, such as the API server: whoever is ' +
+  'shown one can log in with it. Set "audience", and log in with tokens that were asked for with it'
+
 async function checkNamespaces(role: KubernetesRole): Promise<void> {
   const selector = role.bound_service_account_namespace_selector
   if (role.bound_service_account_namespaces.length === 0 && selector === '') {

@@ -1,6 +1,6 @@
 import { type Sensitive, sensitive } from '../../lib/sensitive.ts'
 import { checkJwtConfig, type JwtConfig } from '../jwt/config.ts'
-import { listField, refused, textField, type WireFields } from '../jwt/fields.ts'
+import { flagField, listField, refused, textField, type WireFields } from '../jwt/fields.ts'
 
 /** The configuration of a mount where people log in, as the wire names it and as it is stored: without the secret. */
 export type OidcConfig = JwtConfig & {
@@ -9,6 +9,8 @@ export type OidcConfig = JwtConfig & {
   oidc_response_mode: string
   /** Empty stands for `code`, the only one. */
   oidc_response_types: string[]
+  /** Kept for those who write it; there is one namespace. */
+  namespace_in_state: boolean
 }
 
 export type CheckedOidcConfig = {
@@ -27,6 +29,7 @@ export function checkOidcConfig(fields: WireFields, before?: OidcConfig): Checke
     oidc_client_id: textField(fields, 'oidc_client_id') ?? '',
     oidc_response_mode: textField(fields, 'oidc_response_mode') ?? '',
     oidc_response_types: listField(fields, 'oidc_response_types') ?? [],
+    namespace_in_state: flagField(fields, 'namespace_in_state') ?? true,
   }
   if (config.oidc_discovery_url === '') throw refused("'oidc_discovery_url' must be set for OIDC")
   const secret = textField(fields, 'oidc_client_secret') ?? ''

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import {
   buildAuthorizationUrl,
   calculatePKCECodeChallenge,
@@ -11,7 +11,16 @@ import { LoginRefused } from '../jwt/refusal.ts'
 import type { JwtRole } from '../jwt/role.ts'
 import { checkParties, verifiedPayload } from '../jwt/verify.ts'
 import { errorCode, exchangeCode } from './code-exchange.ts'
-import { idHashOf, isState, newState, open, type Pending, type PendingStates, seal } from './pending.ts'
+import {
+  hashOfClientNonce,
+  idHashOf,
+  isState,
+  newState,
+  open,
+  type Pending,
+  type PendingStates,
+  seal,
+} from './pending.ts'
 import { type OidcProvider, TOLERANCE_SECONDS } from './provider.ts'
 import { redirectAllowed } from './redirect.ts'
 import { userinfoClaims } from './userinfo.ts'
@@ -59,7 +68,7 @@ export function createOidcLogin(parts: OidcLoginParts): OidcLogin {
     const sealed = seal(mount, state, {
       roleName,
       redirectUri,
-      clientNonce,
+      clientNonceHash: hashOfClientNonce(state, clientNonce),
       nonce,
       codeVerifier,
       issuer: config.oidc_discovery_url,
@@ -124,11 +133,17 @@ export function createOidcLogin(parts: OidcLoginParts): OidcLogin {
       const signed = readClaims(await verifiedPayload(idToken, keys, config.jwt_supported_algs))
       checkParties(signed, config, role)
       checkAuthenticationAge(signed, role, now())
-      const claims = { ...(await userinfoClaims(client, accessToken, String(signed.sub))), ...signed }
+      const claims = { ...(await userinfoClaims(client, accessToken, subjectOf(signed))), ...signed }
       checkSize(claims)
       return { ...identityOf(claims, role, pending.roleName), roleName: pending.roleName }
     },
   }
+}
+
+/** Whoever has no name cannot be asked about either. */
+function subjectOf({ sub }: Claims): string {
+  if (typeof sub !== 'string' || sub === '') throw new LoginRefused('malformed_token', 'sub')
+  return sub
 }
 
 function checkRole(role: JwtRole, redirectUri: string): void {
@@ -139,10 +154,14 @@ function checkRole(role: JwtRole, redirectUri: string): void {
 }
 
 /** Whoever began the login with a nonce is the only one who can end it: not someone who saw the browser's address. */
-function checkClientNonce({ clientNonce }: OidcCallback, pending: Pending): void {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  const isSame = timingSafeEqual(digest(clientNonce), digest(pending.clientNonce))
-  if (pending.clientNonce !== '' && !isSame) throw new LoginRefused('wrong_client_nonce')
+function checkClientNonce({ state, clientNonce }: OidcCallback, { clientNonceHash }: Pending): void {
+  if (clientNonceHash === '') return
+  const [given, right] = [hashOfClientNonce(state, clientNonce), clientNonceHash].map((text) =>
+    Buffer.from(text),
+  )
+  if (!given || !right || given.length !== right.length || !timingSafeEqual(given, right)) {
+    throw new LoginRefused('wrong_client_nonce')
+  }
 }
 
 function checkAnswer({ error = '', iss = '', code }: OidcCallback, { issuer }: Pending): void {

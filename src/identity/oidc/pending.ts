@@ -6,8 +6,8 @@ import { isObject } from '../jwt/fields.ts'
 export type Pending = {
   roleName: string
   redirectUri: string
-  /** Empty when the client gave none. */
-  clientNonce: string
+  /** Of `hashOfClientNonce`; empty when the client gave none. Not the nonce itself, which is worth having after a login was seen. */
+  clientNonceHash: string
   nonce: string
   codeVerifier: string
   /** The provider that was asked: what comes back goes to no other. */
@@ -17,8 +17,9 @@ export type Pending = {
 }
 
 /**
- * Where pending logins wait, shared by all servers. `put` resolves once any server can take it. `take` removes what it
- * returns: of many at once, one gets it. Rows past `expiresAt` may be deleted at any time.
+ * Where pending logins wait, shared by all servers. `put` resolves once any server can take it, or throws where too
+ * many wait. `take` removes what it returns: of many at once, one gets it. Rows past `expiresAt` may be deleted at any
+ * time.
  */
 export type PendingStates = {
   put(idHash: string, value: Sealed, expiresAt: Date): Promise<void>
@@ -41,6 +42,12 @@ export const isState = (text: string): boolean => STATE.test(text)
 /** The mount is part of it, so a state begun under one mount is unknown under every other. */
 export const idHashOf = (mount: string, state: string): string =>
   createHash('sha256').update(`leasehold oidc state v1\n${mount}\n${state}`).digest('hex')
+
+/** With this the sealed text does not give away who may end the login, not even to someone who has seen its state. */
+export const hashOfClientNonce = (state: string, clientNonce: string): string =>
+  clientNonce === ''
+    ? ''
+    : createHash('sha256').update(`leasehold oidc client nonce v1\n${state}\n${clientNonce}`).digest('hex')
 
 /** The store knows only a hash of the state, from which no key follows: reading it is of no use to anyone. */
 const keyOf = (mount: string, state: string): Buffer =>

@@ -21,8 +21,7 @@ export async function userinfoClaims(
   accessToken: string,
   subject: string,
 ): Promise<Claims> {
-  // Nobody can be asked about who has no name; the login is refused for that by its user claim.
-  if (subject === '' || client.serverMetadata().userinfo_endpoint === undefined) return {}
+  if (client.serverMetadata().userinfo_endpoint === undefined) return {}
   try {
     const userinfo = await fetchUserInfo(client, accessToken, subject)
     const claims = readClaims(Buffer.from(JSON.stringify(userinfo)))
@@ -38,11 +37,15 @@ function statusBehind(error: unknown): number {
   return error instanceof ClientError && error.cause instanceof Response ? error.cause.status : 0
 }
 
-function refusalFor(error: unknown): unknown {
+/** Of an error that is not openid-client's own, nothing is kept: its text may quote the access token. */
+function refusalFor(error: unknown): LoginRefused {
+  if (error instanceof LoginRefused) return error
+  const fault = faultBehind(error)
+  if (!fault && !(error instanceof ClientError)) {
+    return new LoginRefused('provider_unreachable', 'userinfo: the access token or the answer cannot be used')
+  }
   if (error instanceof ClientError && error.code === 'OAUTH_JSON_ATTRIBUTE_COMPARISON_FAILED') {
     return new LoginRefused('userinfo_of_another', '', { cause: error })
   }
-  const fault = faultBehind(error)
-  if (!fault && !(error instanceof ClientError)) return error
   return new LoginRefused('provider_unreachable', `userinfo: ${messageOf(fault ?? error)}`, { cause: error })
 }

@@ -18,6 +18,7 @@ create table leasehold.audit_event (
 create index audit_event_at on leasehold.audit_event (at_time, writer, seq);
 create index audit_event_principal on leasehold.audit_event (principal, at_time) where principal is not null;
 create index audit_event_lease on leasehold.audit_event (lease_id, at_time) where lease_id is not null;
+create index audit_event_target on leasehold.audit_event (target, at_time) where target is not null;
 create index audit_event_written on leasehold.audit_event (written_by, writer, seq);
 
 -- Signed statements of where every chain stood.

@@ -1,0 +1,53 @@
+import { createAuthMounts } from '../identity/auth-mounts.ts'
+import { createJwtMethod } from '../identity/jwt/method.ts'
+import { createKubernetesMethod } from '../identity/kubernetes/method.ts'
+import { createOidcMethod } from '../identity/oidc/method.ts'
+import { createOidcStates } from '../identity/oidc/states.ts'
+import { dropStrandedSecrets } from '../identity/stranded-secrets.ts'
+import { createTokenStore } from '../identity/tokens.ts'
+import { createWrapping } from '../identity/wrapping.ts'
+import { createLoginAttempts } from '../lease/login-attempts.ts'
+import { createRateLimits } from '../lease/rate-limits.ts'
+import { roleFacts } from '../lease/role-facts.ts'
+import { countHeld } from '../ledger/lease-issue.ts'
+import { policyShelf } from '../ledger/policies.ts'
+import { createAuthorizer } from '../policy/authorize.ts'
+import { createPolicies } from '../policy/policies.ts'
+import type { Base } from './base.ts'
+import type { LeaseSide } from './leases.ts'
+import { methodSecrets } from './method-secrets.ts'
+
+/** Who may log in, who may have what, and how much of it. */
+export function composeAccess(
+  { ledger, secrets: store, wakeups, metrics }: Base,
+  { issuables, mounts, quotas }: Pick<LeaseSide, 'issuables' | 'mounts' | 'quotas'>,
+) {
+  const policies = createPolicies(policyShelf(ledger))
+  const authorizer = createAuthorizer({
+    policies,
+    roleOf: roleFacts({ issuables, mounts }),
+    leasesHeld: (principalId) => countHeld(ledger, principalId),
+  })
+  const authMounts = createAuthMounts(ledger)
+  const secrets = methodSecrets(store)
+  const oidcStates = createOidcStates(ledger)
+  return {
+    tokens: createTokenStore(ledger, (targetIds) => targetIds.forEach(wakeups.wake)),
+    policies,
+    authorizer: { ...authorizer, decide: metrics.decision(authorizer.decide) },
+    authMounts,
+    jwt: createJwtMethod(ledger, authMounts),
+    kubernetes: createKubernetesMethod({ ledger, mounts: authMounts, secrets }),
+    dropStrandedSecrets: () => dropStrandedSecrets(ledger, secrets),
+    oidc: createOidcMethod({ ledger, mounts: authMounts, secrets, states: oidcStates }),
+    oidcStates,
+    wrapping: createWrapping(ledger),
+    limits: {
+      rateAt: quotas.rateAt,
+      takeRate: createRateLimits(ledger),
+      attempts: createLoginAttempts(ledger),
+    },
+  }
+}
+
+export type AccessSide = ReturnType<typeof composeAccess>

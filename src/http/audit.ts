@@ -1,0 +1,205 @@
+import type { AuditEvent } from '../audit/event.ts'
+import { type AuditHash, auditParameters } from '../audit/parameters.ts'
+import type { Audited } from '../audit/request.ts'
+import { LoginRefused } from '../identity/jwt/refusal.ts'
+import type { CreatedToken } from '../identity/tokens.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { type Identity, principalId } from '../policy/principal.ts'
+import type { Request } from './access.ts'
+import type { Decision, Principal } from './ports.ts'
+
+/** Where requests are put on record. */
+export type AuditPort = {
+  /** Resolves when the event is in the ledger. */
+  record(event: AuditEvent): Promise<void>
+  hash: AuditHash
+}
+
+/**
+ * The request as the audit log sees it: what it changes first is committed with its event. That one has no status,
+ * since it is written before the answer; should the request fail after it, that is a second event.
+ */
+export const auditedRequest = (request: Request, hash: AuditHash): Audited => ({
+  facts: {},
+  once: true,
+  closed: false,
+  event: (result, facts) => eventOf(request, hash, { result, facts, outcome: {} }),
+})
+
+/**
+ * Puts on record what is not on record yet: a request that changed nothing, and one that failed after a change.
+ * Throws when the ledger does not take it; then nothing may be granted.
+ */
+export async function recordOutcome(
+  { record, hash }: AuditPort,
+  request: Request,
+  audited: Audited,
+  outcome: { status: number; error?: unknown },
+): Promise<void> {
+  const isRecorded = audited.closed
+  if (isRecorded ? outcome.error === undefined : !isOfInterest(request, outcome)) return
+  await record(eventOf(request, hash, { facts: audited.facts, outcome: told(outcome), error: outcome.error }))
+}
+
+/**
+ * Everything that authenticates or is decided upon. Not what anyone may see without a token, not what was refused
+ * before it was understood, and not what a rate limit turned away: it must cost less to refuse than to ask.
+ */
+function isOfInterest({ operation, found, principal, decision }: Request, { status }: { status: number }) {
+  if (!operation || !found) return false
+  if (status === 429 && !decision) return false
+  return found.endpoint?.proof !== 'none' || found.endpoint.login === true || principal !== undefined
+}
+
+function told({ status, error }: { status: number; error?: unknown }): AuditEvent['outcome'] {
+  if (error === undefined) return { status }
+  return {
+    status,
+    error: error instanceof BrokerError ? error.code : 'internal',
+    message: error instanceof BrokerError ? error.message : 'internal error',
+  }
+}
+
+type Told = { result?: unknown; facts: Audited['facts']; outcome: AuditEvent['outcome']; error?: unknown }
+
+function eventOf(request: Request, hash: AuditHash, { result, facts, outcome, error }: Told): AuditEvent {
+  const { found, parameters = {} } = request
+  const details = { ...facts.details, ...whyDenied(request.decision), ...whyRefused(error), ...made(result) }
+  return {
+    type: found?.endpoint?.login ? 'login' : 'request',
+    request_id: request.id,
+    who: { ...caller(request, result), source_address: request.source },
+    what: {
+      operation: found?.endpoint?.login ? 'login' : (request.operation ?? 'none'),
+      path: found?.path.replace(TOKEN_LIKE, '[token]'),
+      parameters: auditParameters(parameters, PLAIN, hash),
+    },
+    decision: request.decision && decided(request.decision),
+    outcome,
+    lease_id: facts.lease_id,
+    target: facts.target,
+    role: facts.role,
+    ...(Object.keys(details).length > 0 && { details }),
+  }
+}
+
+/** Old clients put tokens into paths. */
+export const TOKEN_LIKE = /\b(lh|hvs|hvb|s|b)\.[\w-]{8,}/g
+
+/** Of a login, whoever it proved. */
+function caller({ found, principal }: Request, result: unknown): AuditEvent['who'] {
+  if (found?.endpoint?.login && isCreated(result)) {
+    const { entityId, accessor, displayName, identity } = result.entry
+    return identified(identity as Identity | null, {
+      principal: entityId || accessor || undefined,
+      accessor: accessor ?? undefined,
+      displayName,
+    })
+  }
+  return principal && identified(principal.identity, callerOf(principal))
+}
+
+const callerOf = (principal: Principal) => ({
+  principal: principalId(principal),
+  accessor: principal.accessor || undefined,
+  displayName: principal.displayName,
+})
+
+function identified(
+  identity: Identity | null,
+  {
+    principal,
+    accessor,
+    displayName,
+  }: { principal: string | undefined; accessor: string | undefined; displayName: string },
+): AuditEvent['who'] {
+  const issuer = identity?.claims.iss
+  return {
+    principal,
+    kind: identity?.kind,
+    issuer: typeof issuer === 'string' ? issuer : undefined,
+    mount: identity?.mount,
+    subject: identity?.subject || undefined,
+    display_name: displayName,
+    accessor,
+  }
+}
+
+const isCreated = (result: unknown): result is CreatedToken =>
+  typeof result === 'object' && result !== null && 'entry' in result && 'token' in result
+
+/** The accessor of a token that the request made. */
+const made = (result: unknown) =>
+  isCreated(result) && result.entry.accessor ? { created_accessor: result.entry.accessor } : {}
+
+const decided = ({ allowed, by }: Decision): AuditEvent['decision'] => ({
+  allowed,
+  policy: by?.policy,
+  version: by?.version,
+  pattern: by?.path,
+  line: by?.line,
+})
+
+/** Which rule, parameter or part of a condition stood in the way; the caller is not told. */
+function whyDenied(decision: Decision | undefined) {
+  if (!decision || decision.allowed) return {}
+  const unmet = decision.conditions.filter(({ held }) => !held).map(({ text }) => text)
+  return {
+    why: decision.why,
+    ...(decision.parameter !== undefined && { parameter: decision.parameter }),
+    ...(unmet.length > 0 && { unmet_conditions: unmet }),
+  }
+}
+
+const whyRefused = (error: unknown) =>
+  error instanceof LoginRefused
+    ? { reason: error.reason, ...(error.detail !== '' && { detail: error.detail }) }
+    : {}
+
+/** Fields whose values say what was asked and are no secret; all others are hashed. */
+const PLAIN: ReadonlySet<string> = new Set([
+  'accessor',
+  'allowed_roles',
+  'approvers',
+  'condition',
+  'db_name',
+  'default_lease_ttl',
+  'default_ttl',
+  'description',
+  'display_name',
+  'environment',
+  'explicit_max_ttl',
+  'force',
+  'format',
+  'group_by',
+  'increment',
+  'interval',
+  'lease_id',
+  'max_lease_ttl',
+  'max_leases',
+  'max_ttl',
+  'member_of',
+  'name',
+  'no_default_policy',
+  'no_parent',
+  'num_uses',
+  'path',
+  'paths',
+  'period',
+  'plugin_name',
+  'policies',
+  'prefix',
+  'principal',
+  'rate',
+  'redirect_uri',
+  'renewable',
+  'role',
+  'role_name',
+  'role_type',
+  'target',
+  'token_policies',
+  'token_ttl',
+  'token_max_ttl',
+  'ttl',
+  'type',
+])

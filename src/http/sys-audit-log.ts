@@ -1,0 +1,132 @@
+import { isTime } from '../audit/chain.ts'
+import type { AuditLog, AuditPlace, AuditQuestion } from '../audit/log.ts'
+import type { AuditHash } from '../audit/parameters.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { type Decoded, defaulted, type Fields, int, oneOf, required, text } from './fields.ts'
+import { type Answer, handle, type Route } from './route.ts'
+
+const QUESTION_FIELDS = {
+  from: text,
+  to: text,
+  principal: text,
+  lease_id: text,
+  target: text,
+  type: oneOf('request', 'login', 'lease_step', 'system', 'close'),
+  limit: defaulted(int, 100),
+  after: text,
+} satisfies Fields
+
+const HASH_FIELDS = { input: required(text, 'the "input" parameter is empty') } satisfies Fields
+
+const MAX_LIMIT = 1_000
+
+/** The name of the log itself, where the dialect wants that of a sink. */
+const OWN_NAME = 'leasehold'
+
+/** Questions to the audit log, relative to `sys/`. */
+export function sysAuditLogRoutes(parts: {
+  auditLog: AuditLog
+  auditHash: AuditHash
+  /** Whether the log is shipped to a sink of this name. */
+  isSink?: (name: string) => Promise<boolean>
+}): Route[] {
+  return [
+    {
+      path: 'leasehold/audit',
+      // The log says who did what from where: as guarded as the dialect's own list of sinks.
+      on: { read: handle(QUESTION_FIELDS, ({ fields }) => ask(parts.auditLog, fields), { sudo: true }) },
+    },
+    {
+      path: 'leasehold/audit/checkpoint',
+      on: {
+        read: handle({}, async () => {
+          const newest = await parts.auditLog.newestCheckpoint()
+          return newest && { data: { number: newest.number, hash: newest.hash, checkpoint: newest.jws } }
+        }),
+      },
+    },
+    {
+      path: 'audit-hash/:path*',
+      on: {
+        update: handle(HASH_FIELDS, async ({ capture, fields }) => {
+          const name = capture('path').replace(/\/+$/, '')
+          // One key hashes for all of them: every sink gets the same events.
+          if (name !== OWN_NAME && !(await parts.isSink?.(name))) {
+            throw new BrokerError('invalid_request', `unknown audit backend ${JSON.stringify(`${name}/`)}`)
+          }
+          return { data: { hash: parts.auditHash(fields.input) } }
+        }),
+      },
+    },
+  ]
+}
+
+async function ask(log: AuditLog, fields: Decoded<typeof QUESTION_FIELDS>): Promise<Answer> {
+  const { events, next } = await log.find(questionOf(fields))
+  return { data: { events, next: next ? cursorOf(next) : null } }
+}
+
+function questionOf({
+  from,
+  to,
+  lease_id,
+  after,
+  limit,
+  ...same
+}: Decoded<typeof QUESTION_FIELDS>): AuditQuestion {
+  if (limit < 1 || limit > MAX_LIMIT) {
+    throw new BrokerError('invalid_request', `limit: expected a number from 1 to ${MAX_LIMIT}`)
+  }
+  return {
+    ...same,
+    limit,
+    leaseId: lease_id,
+    from: from === undefined ? undefined : timeOf('from', from),
+    to: to === undefined ? undefined : timeOf('to', to),
+    after: after ? placeOf(after) : undefined,
+  }
+}
+
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
+
+function timeOf(name: string, sent: string): Date {
+  const time = new Date(sent)
+  if (!RFC_3339.test(sent) || Number.isNaN(time.getTime())) {
+    const message = `${name}: expected a time in RFC 3339, such as 2026-01-31T09:00:00Z`
+    throw new BrokerError('invalid_request', message)
+  }
+  return time
+}
+
+const cursorOf = ({ at, writer, seq }: AuditPlace): string =>
+  Buffer.from(JSON.stringify([at, writer, seq])).toString('base64url')
+
+/** The ledger takes it for a time: a day of the calendar, or an infinite one, as only tampering leaves behind. */
+const isPlaceTime = (at: string): boolean =>
+  /^-?infinity$/.test(at) ||
+  (isTime(at) && !at.startsWith('0000') && new Date(at).toISOString().startsWith(at.slice(0, 19)))
+
+/** A place is no secret and gives no right: a made-up one begins elsewhere in what the caller may read anyway. */
+function placeOf(cursor: string): AuditPlace {
+  const [at, writer, seq, ...more] = membersOf(cursor)
+  if (
+    typeof at === 'string' &&
+    isPlaceTime(at) &&
+    typeof writer === 'string' &&
+    !writer.includes('\0') &&
+    Number.isSafeInteger(seq) &&
+    more.length === 0
+  ) {
+    return { at, writer, seq: seq as number }
+  }
+  throw new BrokerError('invalid_request', 'after: expected what an earlier answer gave as next')
+}
+
+function membersOf(cursor: string): unknown[] {
+  try {
+    const members: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'))
+    return Array.isArray(members) ? members : []
+  } catch {
+    return []
+  }
+}

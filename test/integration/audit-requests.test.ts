@@ -1,0 +1,239 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import { verifyLog } from '../../src/audit/verify.ts'
+import { auditCheckpoints, auditEvents } from '../../src/ledger/audit.ts'
+import { openTestBroker, type TestBroker } from '../support/broker.ts'
+import { until } from '../support/processes.ts'
+
+// What the whole broker puts on record: who asked, what was decided, what became of it, and never a secret.
+
+let at: TestBroker
+beforeEach(async () => {
+  at = await openTestBroker()
+  await at.ledger.ledger.query('delete from leasehold.audit_event')
+})
+afterEach(() => at.close())
+
+type Recorded = AuditEvent & { what: { parameters?: Record<string, unknown> } }
+
+async function events(): Promise<Recorded[]> {
+  const { rows } = await at.ledger.ledger.query<{ body: string }>(
+    'select body from leasehold.audit_event order by at_time, writer, seq',
+  )
+  return rows.map(({ body }) => JSON.parse(body))
+}
+const eventOf = async (requestId: string | null): Promise<Recorded[]> =>
+  (await events()).filter(({ request_id }) => request_id === requestId)
+const idOf = ({ headers }: { headers: Headers }) => headers.get('leasehold-request-id')
+const withToken = (token: string) => ({ 'X-Vault-Token': token })
+
+async function tokenFor(policy: string): Promise<string> {
+  await at.api('PUT', 'sys/policies/acl/theirs', { policy })
+  return (await at.api('POST', 'auth/token/create', { policies: ['theirs'] })).json.auth.client_token
+}
+
+test('a lease’s whole life is on record, each change with its event', async () => {
+  const issued = await at.api('GET', 'database/creds/app')
+  const { lease_id } = issued.json
+  const renewed = await at.api('PUT', 'sys/leases/renew', { lease_id, increment: 300 })
+  const revoked = await at.api('PUT', 'sys/leases/revoke', { lease_id })
+
+  expect(await eventOf(idOf(issued))).toMatchObject([
+    {
+      type: 'request',
+      who: { mount: 'auth/token/', kind: 'workload', source_address: '127.0.0.1' },
+      what: { operation: 'read', path: 'database/creds/app' },
+      decision: { allowed: true, policy: 'root' },
+      lease_id,
+      target: 'db',
+      role: 'app',
+      outcome: {},
+    },
+  ])
+  expect(await eventOf(idOf(renewed))).toMatchObject([
+    { what: { path: 'sys/leases/renew', parameters: { increment: 300, lease_id } }, lease_id },
+  ])
+  expect(await eventOf(idOf(revoked))).toMatchObject([{ what: { path: 'sys/leases/revoke' }, lease_id }])
+  const steps = (await events()).filter(({ type }) => type === 'lease_step')
+  expect(steps.map(({ what }) => what.operation)).toEqual([
+    'disable',
+    'disconnect',
+    'remove',
+    'verify',
+    'finish',
+  ])
+  for (const step of steps)
+    expect(step).toMatchObject({ lease_id, target: 'db', details: { reason: 'revoked' } })
+  const principals = new Set(
+    (await events()).filter((event) => event.lease_id).map(({ who }) => who?.principal),
+  )
+  expect(principals.size).toBe(1)
+})
+
+test('an expiry has no request, and is on record by its steps', async () => {
+  const { json } = await at.api('GET', 'database/creds/app')
+  await at.ledger.advance(100)
+  await at.broker.sweep.once()
+  const steps = (await events()).filter(
+    ({ lease_id, type }) => lease_id === json.lease_id && type === 'lease_step',
+  )
+  expect(steps.map(({ details }) => details?.reason)).toEqual(Array(5).fill('expired'))
+})
+
+describe('one event for', () => {
+  test('a denial, with the rule that decided and not told to the caller', async () => {
+    const token = await tokenFor(`path "database/creds/*" {
+      capabilities = ["read"]
+      condition = "role.environment == 'prod'"
+    }`)
+    const denied = await at.api('GET', 'database/creds/app', undefined, withToken(token))
+    expect([denied.status, denied.text]).toEqual([403, expect.not.stringContaining('environment')])
+    expect(await eventOf(idOf(denied))).toMatchObject([
+      {
+        decision: { allowed: false },
+        outcome: { status: 403, error: 'permission_denied' },
+        details: { unmet_conditions: [expect.stringContaining('environment')] },
+      },
+    ])
+  })
+
+  test.each<[string, string, string, unknown, number, object]>([
+    ['a bad token', 'GET', 'database/creds/app', undefined, 403, { decision: undefined }],
+    ['a read', 'GET', 'sys/mounts', undefined, 200, { decision: { allowed: true } }],
+    ['a path that is not there', 'GET', 'nowhere/x', undefined, 404, { decision: { allowed: true } }],
+    ['a policy that does not parse', 'PUT', 'sys/policies/acl/p', { policy: 'path {' }, 400, {}],
+    [
+      'an ACL with an unknown capability',
+      'PUT',
+      'sys/policies/acl/p',
+      { policy: 'path "a" { capabilities = ["fly"] }' },
+      400,
+      {},
+    ],
+    [
+      'a condition that names an unknown field',
+      'PUT',
+      'sys/policies/acl/p',
+      { policy: 'path "a" { capabilities = ["read"]\n condition = "role.nme == \'x\'" }' },
+      400,
+      {},
+    ],
+    ['a quota of zero', 'PUT', 'sys/quotas/lease-count/q', { max_leases: 0 }, 400, {}],
+    ['a role of an unknown connection', 'POST', 'database/roles/x', { db_name: 'none' }, 400, {}],
+  ])('%s', async (what, method, path, body, status, expected) => {
+    const headers = what === 'a bad token' ? withToken('lh.nobody') : {}
+    const answer = await at.api(method, path, body, headers)
+    expect(answer.status).toBe(status)
+    const recorded = await eventOf(idOf(answer))
+    expect(recorded).toHaveLength(1)
+    expect(recorded[0]?.outcome.status).toBe(status)
+    expect(recorded[0]).toMatchObject(JSON.parse(JSON.stringify(expected)))
+  })
+
+  test('an issue that fails on the target, which tells what became of the row', async () => {
+    await at.target.sql(`revoke ${at.target.readers} from ${at.target.admin}`)
+    const failed = await at.api('GET', 'database/creds/app')
+    expect(failed.status).toBeGreaterThanOrEqual(400)
+    const recorded = await eventOf(idOf(failed))
+    expect(recorded).toMatchObject([{ outcome: { status: failed.status }, role: 'app' }])
+    const cleared = (await events()).filter(({ what }) => what.operation === 'issue_failed')
+    expect(cleared).toMatchObject([{ type: 'system', lease_id: recorded[0]?.lease_id }])
+  })
+
+  test('tokens that ran out, and for the login of nobody none', async () => {
+    await at.api('POST', 'auth/token/create', { ttl: '5s' })
+    await at.ledger.advance(10)
+    await at.broker.sweep.once()
+    await until('the sweep has ended it', async () =>
+      (await events()).some(({ what }) => what.operation === 'end_expired_tokens'),
+    )
+    await at.api('GET', 'sys/health')
+    expect((await events()).filter(({ what }) => what.path === 'sys/health')).toEqual([])
+  })
+})
+
+test('no event holds a secret, and sensitive values are hashed', async () => {
+  const made = await at.api('POST', 'auth/token/create', { ttl: '1h', meta: { note: 'personal' } })
+  const { client_token } = made.json.auth
+  await at.api('GET', 'database/creds/app', undefined, withToken(client_token))
+  const { json } = await at.api('GET', 'database/creds/app')
+  await at.api('POST', 'auth/token/lookup', { token: client_token })
+  await at.api('GET', `auth/token/lookup/${client_token}`)
+  const wrapped = await at.api('GET', 'database/creds/app', undefined, { 'X-Vault-Wrap-TTL': '60' })
+  const wrapping = wrapped.json.wrap_info.token
+  await at.api('POST', 'sys/wrapping/unwrap', { token: wrapping })
+  await at.api('POST', 'database/config/other', {
+    plugin_name: 'postgresql-database-plugin',
+    connection_url: at.target.urlTemplate,
+    username: at.target.admin,
+    password: 'a-very-secret-password',
+    verify_connection: false,
+  })
+  const all = JSON.stringify(await events())
+  for (const secret of [
+    client_token,
+    json.data.password,
+    wrapping,
+    'a-very-secret-password',
+    'personal',
+    at.root,
+  ]) {
+    expect(all).not.toContain(secret)
+    expect(all).not.toContain(Buffer.from(secret).toString('hex'))
+  }
+  expect(all).toMatch(/"password":"hmac-sha256:[0-9a-f]{64}"/)
+})
+
+describe('what cannot be put on record', () => {
+  const fillUp = () =>
+    at.ledger.ledger.query('alter table leasehold.audit_event add constraint full_up check (false) not valid')
+
+  test('is not granted, not answered and not changed', async () => {
+    await fillUp()
+    const issued = await at.api('GET', 'database/creds/app')
+    expect([issued.status, issued.json.data]).toEqual([500, undefined])
+    expect((await at.api('GET', 'sys/mounts')).status).toBe(500)
+    expect(
+      (await at.api('PUT', 'sys/policies/acl/p', { policy: 'path "a" { capabilities = ["read"] }' })).status,
+    ).toBe(500)
+    await at.ledger.ledger.query('alter table leasehold.audit_event drop constraint full_up')
+    expect((await at.api('GET', 'sys/policies/acl/p')).status).toBe(404)
+    await at.ledger.advance(100)
+    await at.broker.sweep.once()
+    expect((await at.api('LIST', 'sys/leases/lookup/database/creds/app')).status).toBe(404)
+    const accounts = await at.target.sql(`select from pg_roles where rolname like 'v-%'`)
+    expect(accounts).toEqual([])
+  })
+})
+
+test('many at once leave chains that hold', async () => {
+  const leases = await Promise.all(Array.from({ length: 20 }, () => at.api('GET', 'database/creds/app')))
+  await Promise.all(leases.map(({ json }) => at.api('PUT', 'sys/leases/revoke', { lease_id: json.lease_id })))
+  const own = (await events()).filter(
+    ({ what }) => what.path === 'database/creds/app' && what.operation === 'read',
+  )
+  expect(new Set(own.map(({ lease_id }) => lease_id)).size).toBe(20)
+})
+
+test('the log of a working broker verifies, and an edited event is named', async () => {
+  const other = await openTestBroker()
+  try {
+    await other.api('GET', 'database/creds/app')
+    const jwks = (await other.api('GET', 'sys/leasehold/jwks')).json
+    const { ledger } = other.ledger
+    const verify = () =>
+      verifyLog(
+        { checkpoints: auditCheckpoints(ledger), events: auditEvents(ledger) },
+        { keys: jwks.data ?? jwks },
+      )
+    expect(await verify()).toMatchObject({ problemsTotal: 0 })
+    const { rows } = await ledger.query<{ request_id: string }>(
+      `update leasehold.audit_event set body = replace(body, 'creds/app', 'creds/apx')
+       where body like '%"path":"database/creds/app"%' returning body::json ->> 'request_id' as request_id`,
+    )
+    const { problems } = await verify()
+    expect(problems[0]).toMatchObject({ kind: 'edited', requestId: rows[0]?.request_id })
+  } finally {
+    await other.close()
+  }
+})

@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createLoginAttempts, FAILED_LOGINS } from '../../src/lease/login-attempts.ts'
+import { openLedger } from '../../src/ledger/db.ts'
+import { BrokerError } from '../../src/lib/errors.ts'
+import { openTestLedger, type TestLedger } from '../support/ledger.ts'
+import { faults } from '../support/oidc-issuer.ts'
+import { AUDIENCE, ISSUER, type JwtWorld, openJwtWorld } from './auth-jwt-world.ts'
+import { tally } from './quotas-world.ts'
+
+describe('logins that fail', () => {
+  let ledger: TestLedger
+  beforeAll(async () => {
+    ledger = await openTestLedger({ stopped: true })
+  })
+  afterAll(() => ledger.close())
+  beforeEach(() => ledger.advance(3_600))
+
+  const limits = { windowSeconds: 60, perSource: 5, perRole: 8 }
+  const server = () => createLoginAttempts(ledger.another(), limits)
+  const refused = async () => {
+    throw new BrokerError('permission_denied', 'permission denied')
+  }
+
+  /** What becomes of a login: `ok`, or the error's code. */
+  const outcome = async (
+    attempts: ReturnType<typeof server>,
+    logIn: () => Promise<unknown>,
+    { source = '192.0.2.1', roleName = 'app', mountId = 'jwt' } = {},
+  ): Promise<string> => {
+    const reading = { revision: 1, now: await ledger.now(), sinceMs: performance.now() }
+    const isCallersFault = (error: unknown) => error instanceof BrokerError && error.code !== 'unavailable'
+    return attempts({ source, roleName, mountId, reading, isCallersFault }, logIn).then(
+      () => 'ok',
+      (error: BrokerError) => error.code,
+    )
+  }
+  const good = async () => {}
+
+  test('are let through up to the limit of their source, on all servers together', async () => {
+    const [one, other] = [server(), server()]
+    for (let i = 0; i < 5; i += 1)
+      expect(await outcome(i % 2 ? one : other, refused)).toBe('permission_denied')
+    expect(await outcome(one, good)).toBe('too_many_requests')
+    expect(await outcome(other, refused)).toBe('too_many_requests')
+    expect(await outcome(other, good, { source: '192.0.2.2' })).toBe('ok')
+    expect(await outcome(other, good, { roleName: 'else', mountId: 'else' })).toBe('too_many_requests')
+    await ledger.advance(59)
+    expect(await outcome(one, good)).toBe('too_many_requests')
+    await ledger.advance(1)
+    expect(await outcome(one, good)).toBe('ok')
+  })
+
+  test('are counted by role too, whoever sends them and in whatever case', async () => {
+    const attempts = server()
+    for (let i = 0; i < 8; i += 1) {
+      const roleName = i % 2 ? 'app' : 'APP'
+      expect(await outcome(attempts, refused, { source: `192.0.2.${i}`, roleName })).toBe('permission_denied')
+    }
+    expect(await outcome(attempts, good, { source: '192.0.2.99' })).toBe('too_many_requests')
+    expect(await outcome(attempts, good, { source: '192.0.2.99', roleName: 'other' })).toBe('ok')
+    expect(await outcome(attempts, good, { source: '192.0.2.99', mountId: 'other' })).toBe('ok')
+  })
+
+  test('count as before after one that succeeded', async () => {
+    const attempts = server()
+    for (let i = 0; i < 4; i += 1) await outcome(attempts, refused)
+    expect(await outcome(attempts, good)).toBe('ok')
+    expect(await outcome(attempts, refused)).toBe('permission_denied')
+    expect(await outcome(attempts, good)).toBe('too_many_requests')
+  })
+
+  test('from addresses of one IPv6 network count together', async () => {
+    const attempts = server()
+    for (let i = 1; i <= 5; i += 1) await outcome(attempts, refused, { source: `2001:db8:0:7::${i}` })
+    expect(await outcome(attempts, good, { source: '2001:db8::7:ffff:0:0:9' })).toBe('too_many_requests')
+    expect(await outcome(attempts, good, { source: '2001:db8:0:8::1' })).toBe('ok')
+  })
+
+  test('do not count when it is our doing, and successes write nothing', async () => {
+    const attempts = server()
+    const away = async () => {
+      throw new BrokerError('unavailable', 'away')
+    }
+    for (let i = 0; i < 10; i += 1) expect(await outcome(attempts, away)).toBe('unavailable')
+    for (let i = 0; i < 10; i += 1) expect(await outcome(attempts, good)).toBe('ok')
+    const { rows } = await ledger.ledger.query(
+      'select from leasehold.rate_count where free_at > leasehold.ledger_now()',
+    )
+    expect(rows).toHaveLength(0)
+  })
+
+  test('in a burst are all counted', async () => {
+    const [one, other] = [server(), server()]
+    const burst = Array.from({ length: 40 }, (_, i) => outcome(i % 2 ? one : other, refused))
+    const failed = (await Promise.all(burst)).filter((code) => code === 'permission_denied').length
+    expect(failed).toBeGreaterThanOrEqual(5)
+    const { rows } = await ledger.ledger.query<{ taken: number }>(
+      `select taken::int from leasehold.rate_count
+       where counter = 'failed-logins-by-source' and free_at > leasehold.ledger_now()`,
+    )
+    // A server that has heard that it is enough stops counting.
+    expect(rows[0]?.taken).toBeGreaterThanOrEqual(5)
+    expect(await outcome(server(), good)).toBe('too_many_requests')
+  })
+
+  test('when they cannot be looked up, nobody logs in', async () => {
+    const cut = openLedger(ledger.url, () => {})
+    const attempts = createLoginAttempts(cut, limits)
+    await cut.close()
+    expect(await outcome(attempts, good)).toBe('unavailable')
+  })
+})
+
+describe('over the API', () => {
+  let world: JwtWorld
+  beforeAll(async () => {
+    world = await openJwtWorld()
+    await world.role('app')
+  })
+  afterAll(() => world.close())
+
+  const failing = (role: string) => world.login(role, { jwt: 'no.such.token' })
+
+  test('an issuer that is away counts against nobody', async () => {
+    const counted = async () =>
+      (await world.at.ledger.ledger.query('select from leasehold.rate_count')).rows.length
+    await world.at.api('POST', 'sys/auth/away', { type: 'jwt' })
+    world.issuer.behave(faults.fails)
+    const config = { jwks_url: world.issuer.url, bound_issuer: ISSUER, skip_jwks_validation: true }
+    expect((await world.at.api('POST', 'auth/away/config', config)).status).toBe(204)
+    const role = { user_claim: 'sub', bound_audiences: AUDIENCE }
+    expect((await world.at.api('POST', 'auth/away/role/app', role)).status).toBe(204)
+    const answer = await world.login('app', {}, 'away')
+    expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('could not be fetched')])
+    expect(await counted()).toBe(0)
+    expect((await failing('app')).status).toBe(400)
+    expect(await counted()).toBe(2)
+    world.issuer.publish(world.key)
+    await world.at.ledger.ledger.query('delete from leasehold.rate_count')
+  })
+
+  test('too many bad tokens of one address shut out that address for a while', async () => {
+    await world.at.ledger.ledger.query(
+      `update public.test_clock set stopped_at = date_trunc('second', now())`,
+    )
+    expect((await world.login('app')).status).toBe(200)
+    const answers = []
+    for (let i = 0; i < FAILED_LOGINS.perSource; i += 50) {
+      answers.push(...(await Promise.all(Array.from({ length: 50 }, (_, j) => failing(`role-${j}`)))))
+    }
+    expect(tally(answers)).toEqual({ 400: FAILED_LOGINS.perSource })
+
+    const before = await world.census()
+    const shutOut = await world.login('app')
+    expect(shutOut.status).toBe(429)
+    expect(shutOut.json).toEqual({ errors: ['too many failed logins; try again later'] })
+    expect(shutOut.headers.get('retry-after')).toBe('60')
+    expect(await world.census()).toEqual(before)
+    expect((await world.at.api('GET', 'auth/token/lookup-self')).status).toBe(200)
+
+    await world.at.ledger.advance(FAILED_LOGINS.windowSeconds)
+    expect((await world.login('app')).status).toBe(200)
+  })
+})

@@ -40,7 +40,16 @@ environment.registerFunction(`${EVALUATOR}(ast): dyn`, () => ({
 
 const evaluatorFor = environment.parse(`${EVALUATOR}(0)`)
 
-export const evaluatorIn = (context: PreparedContext): Evaluate => evaluatorFor(context)
+const evaluators = new WeakMap<PreparedContext, Evaluate>()
+
+/** Made once for each context. */
+export function evaluatorIn(context: PreparedContext): Evaluate {
+  const known = evaluators.get(context)
+  if (known) return known
+  const evaluate: Evaluate = evaluatorFor(context)
+  evaluators.set(context, evaluate)
+  return evaluate
+}
 
 type Compiled = {
   tree: ASTNode

@@ -36,6 +36,12 @@ export function outlineOf(tree: ASTNode, text: string): Outline {
 const blank = (text: string, start: number, end: number): string =>
   text.slice(0, start) + ' '.repeat(end - start) + text.slice(end)
 
+/** A part as it is written, its brackets with it. */
+export function textOf(part: ASTNode, { text, blanked }: Outline): string {
+  const { start, end } = balanced(part, blanked)
+  return text.slice(start, end)
+}
+
 export function explain(tree: ASTNode, outline: Outline, evaluate: Evaluate): Explanation {
   const { start, end } = balanced(tree, outline.blanked)
   const place = { text: outline.text.slice(start, end), ...sourceOf(outline.text).position(start) }

@@ -1,5 +1,7 @@
+import type { ASTNode } from '@marcbachmann/cel-js'
 import { compile, evaluatorIn } from './condition-environment.ts'
-import { type Explanation, explain, type Outline, outlineOf } from './condition-explain.ts'
+import { type Explanation, explain, type Outline, outlineOf, textOf } from './condition-explain.ts'
+import { operandsOf } from './condition-tree.ts'
 import type { PreparedContext, VariableName } from './condition-values.ts'
 
 export { ConditionError } from './condition-error.ts'
@@ -14,6 +16,8 @@ export type Condition = {
   variables: ReadonlySet<VariableName>
   /** Never throws; an error while evaluating counts as false. */
   holds(context: PreparedContext): boolean
+  /** Conditions that have to hold each for itself, and are all there is to this one. */
+  parts: readonly { text: string; holds(context: PreparedContext): boolean }[]
   /** The value of the whole and of each part joined by `&&` and `||`. Never throws, and agrees with `holds`. */
   explain(context: PreparedContext): Explanation
 }
@@ -28,16 +32,29 @@ export function compileCondition(text: string): Condition {
   return {
     text,
     variables,
-    holds(context) {
-      try {
-        return run(context) === true
-      } catch {
-        return false
-      }
-    },
+    holds: truthOf(run),
+    parts: partsOf(tree, text),
     explain(context) {
       outline ??= outlineOf(tree, text)
       return explain(tree, outline, evaluatorIn(context))
     },
   }
+}
+
+const truthOf = (run: (context: PreparedContext) => unknown) => (context: PreparedContext) => {
+  try {
+    return run(context) === true
+  } catch {
+    return false
+  }
+}
+
+/** What `&&` joins at the top. An error in one is a no, as it is in CEL: whatever the others say, the whole is not true. */
+function partsOf(tree: ASTNode, text: string): Condition['parts'] {
+  if (tree.op !== '&&') return [{ text, holds: truthOf((context) => evaluatorIn(context)(tree)) }]
+  const outline = outlineOf(tree, text)
+  return operandsOf(tree).map((operand) => ({
+    text: textOf(operand, outline),
+    holds: truthOf((context) => evaluatorIn(context)(operand)),
+  }))
 }

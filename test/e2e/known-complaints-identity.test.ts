@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type JwtWorld, openJwtWorld } from '../integration/auth-jwt-world.ts'
 
 /**
- * Of what hurts the users of the peers, the rows about who may have what, each a test named after its row. What
- * quotas do about row 14 and the audit log about row 22 is tested where those are.
+ * Of what hurts the users of the peers, the rows about who may have what, each a test named after its row. Row 22 is
+ * in known-complaints-audit.test.ts.
  */
 
 let world: JwtWorld
@@ -54,6 +54,49 @@ describe('row 14: a workload in a crash loop', () => {
     const given = { lease_id: first?.answer.json.lease_id }
     expect((await world.as(first?.auth)('PUT', 'sys/leases/revoke', given)).status).toBe(204)
     expect((await start('crashing')).answer.status).toBe(200)
+  })
+})
+
+describe('row 14: a worker that asks again and again', () => {
+  const quota = (name: string, fields: object) => api('PUT', `sys/quotas/lease-count/${name}`, fields)
+  const ask = async (sub: string, headers?: Record<string, string>) => {
+    const auth = await world.auth('steady', { sub })
+    return world.as(auth)('GET', 'database/creds/minted', undefined, headers)
+  }
+  beforeAll(async () => {
+    await writeRole('minted', { default_ttl: '10m', max_ttl: '1h' })
+    await writePolicy('mint', 'path "database/creds/minted" { capabilities = ["read"] }')
+    await world.role('steady', { token_policies: 'mint' })
+  })
+
+  test('is told when to come back once its principal, its role or its target has enough', async () => {
+    await quota('each', { principal: '*', path: 'database/creds/minted', max_leases: 2 })
+    const answers = [await ask('minting'), await ask('minting'), await ask('minting')]
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 429])
+    expect(Number(answers[2]?.headers.get('retry-after'))).toBeGreaterThan(0)
+    expect((await ask('another')).status).toBe(200)
+
+    await quota('role', { path: 'database/creds/minted', max_leases: 3 })
+    expect((await ask('a third')).status).toBe(429)
+    await api('DELETE', 'sys/quotas/lease-count/role')
+    await quota('target', { path: 'database', target: 'db', max_leases: 3 })
+    expect((await ask('a third')).status).toBe(429)
+    await api('DELETE', 'sys/quotas/lease-count/target')
+    expect((await ask('a third')).status).toBe(200)
+    await api('DELETE', 'sys/quotas/lease-count/each')
+  })
+
+  test('under one idempotency key is told the lease it has, and makes no second account', async () => {
+    const key = { 'Leasehold-Idempotency-Key': 'build-4711' }
+    const first = await ask('retrying', key)
+    expect(first.status).toBe(200)
+    const again = await ask('retrying', key)
+    expect([again.status, again.json.data.lease_id]).toEqual([409, first.json.lease_id])
+    const { rows } = await world.at.ledger.ledger.query(
+      `select count(*)::int as leases from leasehold.lease l join leasehold.entity e on e.id = l.principal_id
+       where e.subject = 'retrying'`,
+    )
+    expect(rows).toEqual([{ leases: 1 }])
   })
 })
 

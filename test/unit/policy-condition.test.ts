@@ -366,6 +366,12 @@ describe('explain', () => {
       const explanation = condition.explain(CONTEXT)
       expect(explanation.value).toBe(value)
       expect(condition.holds(CONTEXT)).toBe(value === true)
+      expect(condition.parts.every((part) => part.holds(CONTEXT))).toBe(value === true)
+      for (const part of condition.parts) {
+        if (part.text === odd.text || part.text === `(${odd.text})`) continue
+        // Parts of one text share their answer, so the text has to say all.
+        expect(compileCondition(part.text).holds(CONTEXT)).toBe(part.holds(CONTEXT))
+      }
       for (const part of explanation.parts ?? []) {
         if (part.text !== odd.text && part.text !== `(${odd.text})`) compileCondition(part.text)
       }

@@ -78,7 +78,7 @@ export function compileAcl<C>({
   policies: readonly NamedPolicy<C>[]
   identity?: PolicyIdentity
 }): Acl<C> {
-  const { gathered, conditionCount } = gather(policies, identity)
+  const { gathered, partCount } = gather(policies, identity)
   const entries = gathered.map(({ pattern, rules }) => ({ pattern, filed: patternRules(rules) }))
   const index = indexRules(entries)
 
@@ -98,16 +98,16 @@ export function compileAcl<C>({
     decide(request, context) {
       const list = request.operation === 'list'
       const path = withoutLeadingSlash(request.path)
-      const { holds, checks } = asker(context, conditionCount)
+      const { holds, checks } = asker(context, partCount)
       const merged = deciding(list && !path.endsWith('/') ? `${path}/` : path, list, holds)
       return { ...judge(merged, request), conditions: checks }
     },
     capabilities(path, context) {
-      const merged = deciding(withoutLeadingSlash(path), true, asker(context, conditionCount).holds)
+      const merged = deciding(withoutLeadingSlash(path), true, asker(context, partCount).holds)
       return namesOf(merged?.capabilities ?? 0)
     },
     patterns(context) {
-      const { holds } = asker(context, conditionCount)
+      const { holds } = asker(context, partCount)
       return entries.flatMap(({ pattern, filed }) => {
         const merged = applicable(filed, holds)
         return merged
@@ -120,16 +120,17 @@ export function compileAcl<C>({
 
 const withoutLeadingSlash = (path: string): string => (path.startsWith('/') ? path.replace(/^\/+/, '') : path)
 
-/** Asks each condition of a decision once, however many rules carry it, and writes every answer down. */
-function asker<C>(context: C, conditionCount: number) {
+/** Asks each part of a condition once in a decision, however many rules carry it, and writes down how each rule fared. */
+function asker<C>(context: C, partCount: number) {
   const checks: ConditionCheck[] = []
   let answers: Int8Array | undefined
   const holds = ({ condition }: BoundRule<C>): boolean => {
     if (!condition) return true
-    answers ??= new Int8Array(conditionCount)
-    const known = answers[condition.slot]
-    const held = known ? known === YES : condition.holds(context)
-    answers[condition.slot] = held ? YES : NO
+    const known = (answers ??= new Int8Array(partCount))
+    const held = condition.parts.every(({ slot, holds }) => {
+      known[slot] ||= holds(context) ? YES : NO
+      return known[slot] === YES
+    })
     checks.push(held ? condition.yes : condition.no)
     return held
   }
@@ -140,11 +141,11 @@ const [YES, NO] = [1, -1]
 
 type Gathered<C> = { pattern: Pattern; rules: BoundRule<C>[] }
 
-/** The rules of all policies by pattern, and how many conditions they have that differ in their text. */
+/** The rules of all policies by pattern, and how many parts their conditions have that differ in their text. */
 function gather<C>(
   policies: readonly NamedPolicy<C>[],
   identity: PolicyIdentity,
-): { gathered: Gathered<C>[]; conditionCount: number } {
+): { gathered: Gathered<C>[]; partCount: number } {
   const byText = new Map<string, Gathered<C>>()
   const slots = new Map<string, number>()
   for (const { name: policy, version, document } of policies) {
@@ -160,7 +161,7 @@ function gather<C>(
       else byText.set(pattern.text, { pattern, rules: [bound] })
     }
   }
-  return { gathered: [...byText.values()], conditionCount: slots.size }
+  return { gathered: [...byText.values()], partCount: slots.size }
 }
 
 function bindCondition<C>(
@@ -168,12 +169,14 @@ function bindCondition<C>(
   source: RuleSource,
   slots: Map<string, number>,
 ): BoundCondition<C> {
-  const { text } = condition
-  const slot = slots.get(text) ?? slots.size
-  slots.set(text, slot)
+  const { text, parts = [condition] } = condition
+  const slotOf = (part: string): number => {
+    const slot = slots.get(part) ?? slots.size
+    slots.set(part, slot)
+    return slot
+  }
   return {
-    holds: (context) => condition.holds(context),
-    slot,
+    parts: parts.map((part) => ({ slot: slotOf(part.text), holds: (context) => part.holds(context) })),
     yes: { ...source, text, held: true },
     no: { ...source, text, held: false },
   }

@@ -16,9 +16,9 @@ export type BoundRule<C> = {
   condition: BoundCondition<C> | undefined
 }
 
-/** `slot` is the same for rules whose conditions have the same text; the checks are made before they are needed. */
-export type BoundCondition<C> = Pick<Condition<C>, 'holds'> & {
-  slot: number
+/** `slot` is the same for parts of one text, in whatever condition; the checks are made before they are needed. */
+export type BoundCondition<C> = {
+  parts: readonly (Pick<Condition<C>, 'holds'> & { slot: number })[]
   yes: ConditionCheck
   no: ConditionCheck
 }

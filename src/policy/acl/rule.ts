@@ -7,7 +7,12 @@ import { isTemplated, templateFault, withoutTemplates } from './template.ts'
 import { type Entry, type ObjectValue, offsetOf, type StringValue } from './value.ts'
 
 /** A condition over a context C. `holds` never throws: whatever goes wrong in it is a no. */
-export type Condition<C> = { text: string; holds(context: C): boolean }
+export type Condition<C> = {
+  text: string
+  holds(context: C): boolean
+  /** Conditions that have to hold each for itself, and are all there is to it: what several conditions share is asked once. */
+  parts?: readonly { text: string; holds(context: C): boolean }[]
+}
 
 /** Throws an error with `line` and `column` (1-based, within the text) when the text is no condition. */
 export type CompileCondition<C> = (text: string) => Condition<C>

@@ -2,6 +2,7 @@ import { type Audited, aJob, auditedLedger, onBehalfOf } from './audit/request.t
 import { openTrail } from './audit/trail.ts'
 import { type AccessSide, composeAccess } from './compose/access.ts'
 import { composeAuditLog, openAuditHasher } from './compose/audit-log.ts'
+import { composeAuditSinks, composeShipping } from './compose/audit-sinks.ts'
 import type { Base } from './compose/base.ts'
 import { composeLeases, type LeaseSide } from './compose/leases.ts'
 import { routeTables } from './compose/routes.ts'
@@ -25,11 +26,14 @@ import type { TokensEnded } from './ledger/token-ending.ts'
 import { newId } from './lib/ids.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
+import { untraced } from './lib/trace.ts'
+import type { TracingSettings } from './lib/tracing-settings.ts'
 import { VERSION } from './lib/version.ts'
 import { openWakeups } from './queue/wakeups.ts'
 import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
-import { showGauges } from './telemetry/gauges.ts'
+import { showAuditGauges, showGauges } from './telemetry/gauges.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import type { Tracing } from './telemetry/tracing.ts'
 
 /** With `compose/`, all that builds parts and joins them; read it to see the whole. */
 
@@ -38,6 +42,8 @@ export type BrokerSettings = {
   queueUrl: Sensitive
   masterKey: Sensitive
   sweepIntervalMs: number
+  /** Undefined: nothing is traced, and nothing of OpenTelemetry is loaded. */
+  tracing?: TracingSettings | undefined
   log: Logger
 }
 
@@ -56,6 +62,8 @@ export type Broker = {
   listen(at: { host: string; port: number; tls?: Tls }): Promise<Listening>
   /** Takes wake-ups and sweeps, until `close`. */
   startWorker(): void
+  /** Opens files that are written to anew: for after they have been moved away. */
+  reopenLogs(): void
   /** Answers the requests in hand, finishes the endings in hand, then closes what is behind them. */
   close(): Promise<void>
 }
@@ -76,12 +84,15 @@ export async function migrateLedger({
 /** Throws a sentence for the operator when the ledger is not there, not migrated, or sealed under another key. */
 export async function compose(settings: BrokerSettings): Promise<Broker> {
   const ledger = connect(settings.ledgerUrl, settings.log)
+  let tracing: Tracing | undefined
   try {
     if (!(await isMigrated(ledger))) {
       throw new Error('the ledger has not been set up for this version; run `leasehold init`')
     }
-    return await composeOn(ledger, settings)
+    tracing = await openTraces(settings)
+    return await composeOn(ledger, settings, tracing)
   } catch (error) {
+    await tracing?.close()
     await ledger.close()
     throw error
   }
@@ -92,14 +103,22 @@ const connect = (url: Sensitive, log: Logger): OpenLedger =>
     log.warn({ error: error.message }, 'a connection to the ledger was lost'),
   )
 
+async function openTraces({ tracing, log }: BrokerSettings): Promise<Tracing | undefined> {
+  if (!tracing) return undefined
+  const { openTracing } = await import('./telemetry/tracing.ts')
+  return openTracing({ settings: tracing, version: VERSION, log })
+}
+
 async function composeOn(
   ledger: OpenLedger,
   { queueUrl, masterKey, sweepIntervalMs, log }: BrokerSettings,
+  tracing: Tracing | undefined,
 ): Promise<Broker> {
   const metrics = createMetrics({ version: VERSION })
   const installation = await installationId(ledger, newId())
   const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
   const trail = openTrail(ledger)
+  const shipping = composeShipping({ ledger, secrets, log })
   // Whatever a wrong master key stops comes before anything that would have to be closed again.
   const base: Base = {
     ledger: auditedLedger(ledger, trail),
@@ -108,8 +127,10 @@ async function composeOn(
     signer: await openSigner(secrets, installation),
     secrets,
     installation,
-    wakeups: openWakeups({ url: queueUrl.reveal(), installation, log, onTaken: metrics.queueLag }),
+    wakeups: openWakeups({ url: queueUrl.reveal(), installation, log, onTaken: metrics.queueLag, tracing }),
     metrics,
+    mayGrant: shipping.mayGrant,
+    trace: tracing?.trace ?? untraced,
     log,
   }
   const leases = composeLeases(base)
@@ -126,8 +147,9 @@ async function composeOn(
     openTargets: leases.targets.all,
     ledgerUse: ledger.connections,
   })
+  showAuditGauges(metrics, shipping.sinks)
   const { checkpoints, auditLog } = composeAuditLog({ ledger, log }, base.signer)
-  const tables = routeTables({ ...base, ...leases, ...access, auditLog })
+  const tables = routeTables({ ...base, ...leases, ...access, auditLog, auditSinks: composeAuditSinks(base) })
   const api = createApi({
     ...access,
     log,
@@ -136,6 +158,7 @@ async function composeOn(
     findMount: leases.mounts.resolve,
     routesOf: (type) => tables[type] ?? [],
     record: metrics.request,
+    ...(tracing && { serving: tracing.serving }),
   })
 
   checkpoints.start()
@@ -149,9 +172,11 @@ async function composeOn(
     await base.wakeups.close()
     await sweep.stop()
     await leases.targets.close()
+    await shipping.stop()
     await trail.close()
     await checkpoints.stop()
     await ledger.close()
+    await tracing?.close()
   }
 
   return {
@@ -159,11 +184,14 @@ async function composeOn(
     tokens: access.tokens,
     api,
     sweep,
+    reopenLogs: shipping.reopen,
     async listen({ tls, ...address }) {
+      await shipping.start()
       server = await listen({ ...address, ...(tls && { tls }) }, api.app, log)
       return server
     },
     startWorker() {
+      void shipping.start()
       base.wakeups.run((targetId) => leases.ender.drain(targetId))
       sweep.start()
     },
@@ -173,7 +201,7 @@ async function composeOn(
 
 const endingExpired =
   (
-    { tokens, wrapping, oidcStates, dropStrandedSecrets }: AccessSide,
+    { tokens, wrapping, oidcStates, approle, dropStrandedSecrets }: AccessSide,
     { quotas }: LeaseSide,
     { sweep }: Metrics,
   ) =>
@@ -183,6 +211,7 @@ const endingExpired =
       wrapping.dropExpired(),
       quotas.dropExpired(),
       oidcStates.dropExpired(),
+      approle.secretIds.dropExpired(),
       dropStrandedSecrets(),
     ])
     sweep.tokensEnded(ended)

@@ -7,6 +7,7 @@ import { isLoopback, type Listen, listen, loopback, oneOf, readableFile, seconds
 import type { LogFormat } from './lib/log.ts'
 import { nearest } from './lib/nearest.ts'
 import { type Sensitive, sensitive } from './lib/sensitive.ts'
+import { readTracing, type TracingSettings } from './lib/tracing-settings.ts'
 
 /**
  * Every setting, read once at start, checked, frozen. From the environment, and under the same names from the
@@ -22,6 +23,8 @@ type Common = {
   log: { level: string; format: LogFormat }
   /** How often each worker looks for due rows without being woken. */
   sweepIntervalMs: number
+  /** Undefined: no traces. From OpenTelemetry's own variables, in the environment only. */
+  tracing: TracingSettings | undefined
   /** What the operator should know but need not fix; for the log, which does not exist yet. */
   warnings: readonly string[]
 }
@@ -143,8 +146,9 @@ export function loadConfig<M extends Mode>(
     audit: workerConfig,
   }[mode]
   const config = build(settings, terminal, report)
+  const tracing = mode === 'init' ? undefined : readTracing(env, report)
   if (config === undefined || problems.length > 0) throw new ConfigError(problems)
-  return Object.freeze({ ...config, warnings: Object.freeze(warnings) }) as ConfigOf[M]
+  return Object.freeze({ ...config, tracing, warnings: Object.freeze(warnings) }) as ConfigOf[M]
 }
 
 /** The settings of both sources, empty ones left out, with a word about every name that is not ours. */

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty'
 import { type Broker, compose, migrateLedger } from './compose.ts'
 import type { ServerConfig, WorkerConfig } from './config.ts'
 import { createLogger, type Logger } from './lib/log.ts'
@@ -5,8 +6,10 @@ import { readTls } from './lib/pem-files.ts'
 
 /** How the processes of an installation start, run and stop. */
 
+const STDIN = 0
+
 /** Something that runs until it is told to stop. */
-export type Running = { stop(): Promise<void> }
+export type Running = { stop(): Promise<void>; reopenLogs(): void }
 
 export function loggerFor(config: Pick<ServerConfig, 'log' | 'warnings'>): Logger {
   const log = createLogger(config.log.level, config.log.format)
@@ -20,6 +23,7 @@ const composeFor = (config: WorkerConfig, log: Logger): Promise<Broker> =>
     queueUrl: config.queueUrl,
     masterKey: config.masterKey,
     sweepIntervalMs: config.sweepIntervalMs,
+    tracing: config.tracing,
     log,
   })
 
@@ -34,7 +38,7 @@ export async function startServer(config: ServerConfig): Promise<Running> {
     await broker.close()
     throw error
   }
-  return { stop: broker.close }
+  return { stop: broker.close, reopenLogs: broker.reopenLogs }
 }
 
 /** One of the fleet that ends leases: `leasehold worker`. */
@@ -43,7 +47,7 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   const broker = await composeFor(config, log)
   broker.startWorker()
   log.info('the worker is running')
-  return { stop: broker.close }
+  return { stop: broker.close, reopenLogs: broker.reopenLogs }
 }
 
 /**
@@ -65,8 +69,12 @@ export async function initialize(
   }
 }
 
-/** Runs until SIGINT or SIGTERM; a second signal does not wait for the work in hand. */
+/**
+ * Runs until SIGINT or SIGTERM; a second signal does not wait for the work in hand. SIGHUP is for logs that have been
+ * moved away, except in a terminal, where it says that the terminal is gone.
+ */
 export async function runUntilSignalled(running: Running): Promise<void> {
+  if (!isatty(STDIN)) process.on('SIGHUP', running.reopenLogs)
   await new Promise<void>((resolve) => {
     process.once('SIGINT', resolve)
     process.once('SIGTERM', resolve)

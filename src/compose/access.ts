@@ -1,3 +1,4 @@
+import { createAppRoleMethod } from '../identity/approle/method.ts'
 import { createAuthMounts } from '../identity/auth-mounts.ts'
 import { createJwtMethod } from '../identity/jwt/method.ts'
 import { createKubernetesMethod } from '../identity/kubernetes/method.ts'
@@ -19,7 +20,7 @@ import { methodSecrets } from './method-secrets.ts'
 
 /** Who may log in, who may have what, and how much of it. */
 export function composeAccess(
-  { ledger, secrets: store, wakeups, metrics }: Base,
+  { ledger, secrets: store, wakeups, metrics, mayGrant }: Base,
   { issuables, mounts, quotas }: Pick<LeaseSide, 'issuables' | 'mounts' | 'quotas'>,
 ) {
   const policies = createPolicies(policyShelf(ledger))
@@ -37,6 +38,7 @@ export function composeAccess(
     authorizer: { ...authorizer, decide: metrics.decision(authorizer.decide) },
     authMounts,
     jwt: createJwtMethod(ledger, authMounts),
+    approle: createAppRoleMethod(ledger, authMounts),
     kubernetes: createKubernetesMethod({ ledger, mounts: authMounts, secrets }),
     dropStrandedSecrets: () => dropStrandedSecrets(ledger, secrets),
     oidc: createOidcMethod({ ledger, mounts: authMounts, secrets, states: oidcStates }),
@@ -46,6 +48,7 @@ export function composeAccess(
       rateAt: quotas.rateAt,
       takeRate: createRateLimits(ledger),
       attempts: createLoginAttempts(ledger),
+      mayGrant,
     },
   }
 }

@@ -2,7 +2,9 @@ import type { AuditHash } from '../audit/parameters.ts'
 import type { Trail } from '../audit/trail.ts'
 import type { Signer } from '../lease/signer.ts'
 import type { Ledger } from '../ledger/db.ts'
+import type { MayGrant } from '../lib/granting.ts'
 import type { Logger } from '../lib/log.ts'
+import type { Tracer } from '../lib/trace.ts'
 import type { Wakeups } from '../queue/wakeups.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -18,5 +20,7 @@ export type Base = {
   installation: string
   wakeups: Wakeups
   metrics: Metrics
+  mayGrant: MayGrant
+  trace: Tracer
   log: Logger
 }

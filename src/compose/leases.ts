@@ -13,12 +13,13 @@ import { createRoles } from '../lease/roles.ts'
 import { createRecovery } from '../lease/sweep.ts'
 import { createTargets } from '../lease/targets.ts'
 import { newId } from '../lib/ids.ts'
+import { asStep } from '../lib/trace.ts'
 import type { Base } from './base.ts'
 
 const ENGINE_TYPES: readonly EngineType[] = [postgres]
 
 /** What makes leases, keeps them alive and ends them. */
-export function composeLeases({ signer, ledger, trail, secrets, wakeups, metrics, log }: Base) {
+export function composeLeases({ signer, ledger, trail, secrets, wakeups, metrics, mayGrant, trace, log }: Base) {
   const receipts = createReceiptSigner(signer)
   const [wake, wakeAt] = [wakeups.wake, wakingAt(wakeups)]
   const targets = createTargets({
@@ -26,6 +27,7 @@ export function composeLeases({ signer, ledger, trail, secrets, wakeups, metrics
     engineTypes: ENGINE_TYPES,
     admin: (target) => adminCredentials(secrets, target),
     onRecovery: createRecovery({ ledger, wake, log }),
+    trace,
   })
   const ender = createEnder({
     ledger,
@@ -33,13 +35,14 @@ export function composeLeases({ signer, ledger, trail, secrets, wakeups, metrics
     targets,
     receipts,
     log,
-    worker: workerName(),
+    worker: processName(),
     wake,
     record: metrics.ending,
+    trace,
   })
   const mounts = createMounts({
     ledger,
-    types: { secret: ['database'], auth: ['jwt', 'oidc', 'kubernetes'] },
+    types: { secret: ['database'], auth: ['jwt', 'oidc', 'kubernetes', 'approle'] },
     wake,
   })
   const issuables = createIssuables(ledger)
@@ -61,15 +64,22 @@ export function composeLeases({ signer, ledger, trail, secrets, wakeups, metrics
       issuables,
       engineTypes: ENGINE_TYPES,
       leaseCounts: quotas.leaseCounts,
-      measure: metrics.issue,
+      mayGrant,
+      measure: asStep(trace, 'lease.issue', metrics.issue),
     }),
-    renew: createRenew({ ledger, targets, wakeAt, measure: metrics.renew }),
+    renew: createRenew({
+      ledger,
+      targets,
+      wakeAt,
+      mayGrant,
+      measure: asStep(trace, 'lease.renew', metrics.renew),
+    }),
   }
 }
 
 export type LeaseSide = ReturnType<typeof composeLeases>
 
-const workerName = (): string => `${hostname()}/${process.pid}/${newId().slice(0, 6)}`
+export const processName = (): string => `${hostname()}/${process.pid}/${newId().slice(0, 6)}`
 
 /** Wake-ups are for whole seconds, so that all that is due in one shares a job. */
 const wakingAt =

@@ -1,10 +1,13 @@
 import type { AuditLog } from '../audit/log.ts'
+import type { AuditSinks } from '../audit/sinks/sinks.ts'
+import { authAppRoleRoutes } from '../http/auth-approle.ts'
 import { authJwtRoutes } from '../http/auth-jwt.ts'
 import { authKubernetesRoutes } from '../http/auth-kubernetes.ts'
 import { authOidcRoutes } from '../http/auth-oidc.ts'
 import { authTokenRoutes } from '../http/auth-token.ts'
 import { databaseRoutes } from '../http/database.ts'
 import type { Route } from '../http/route.ts'
+import { sysAuditRoutes } from '../http/sys-audit.ts'
 import { sysAuditLogRoutes } from '../http/sys-audit-log.ts'
 import { sysCapabilitiesRoutes } from '../http/sys-capabilities.ts'
 import { sysLeaseholdRoutes } from '../http/sys-leasehold.ts'
@@ -27,7 +30,7 @@ import type { LeaseSide } from './leases.ts'
 export function routeTables(
   parts: Pick<Base, 'ledger' | 'installation' | 'metrics' | 'log' | 'auditHash'> &
     LeaseSide &
-    AccessSide & { auditLog: AuditLog },
+    AccessSide & { auditLog: AuditLog; auditSinks: AuditSinks },
 ): Record<string, readonly Route[]> {
   const { ledger, installation, tokens, mounts, policies, enrolment, roles, issue, renew, ender, receipts } =
     parts
@@ -41,6 +44,7 @@ export function routeTables(
         initialized: () => isMigrated(ledger),
       }),
       ...sysAuditLogRoutes(parts),
+      ...sysAuditRoutes(parts.auditSinks),
       ...sysCapabilitiesRoutes(tokens),
       ...sysLeaseRoutes({ book, renew, ender, holder: tokens.holderById }),
       ...sysLeaseholdRoutes({ book, jwks: receipts.jwks }),
@@ -52,6 +56,7 @@ export function routeTables(
     ],
     token: authTokenRoutes(tokens),
     jwt: authJwtRoutes({ tokens, mounts: parts.authMounts, jwt: parts.jwt }),
+    approle: authAppRoleRoutes({ tokens, approle: parts.approle }),
     kubernetes: authKubernetesRoutes({ tokens, mounts: parts.authMounts, kubernetes: parts.kubernetes }),
     oidc: authOidcRoutes({ tokens, mounts: parts.authMounts, oidc: parts.oidc, log: parts.log }),
     database: databaseRoutes({

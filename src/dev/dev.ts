@@ -9,7 +9,7 @@ import { DEMO, seedDemo } from './demo-target.ts'
 import { type PostgresServer, startPostgres } from './embedded-postgres.ts'
 import { makeLedgerDatabase } from './ledger-database.ts'
 
-export type DevBroker = { url: string; psqlHost: string; stop(): Promise<void> }
+export type DevBroker = { url: string; psqlHost: string; stop(): Promise<void>; reopenLogs(): void }
 
 /**
  * The whole broker in one process on one machine: API, workers, and an embedded PostgreSQL that is ledger, queue and
@@ -30,7 +30,7 @@ export async function startDev(config: DevConfig, log: Logger): Promise<DevBroke
     await seedDemo(broker, postgres)
     broker.startWorker()
     const { url } = await broker.listen({ ...config.listen, ...(await readTls(config.tls)) })
-    return { url, psqlHost: postgres.socketDir, stop }
+    return { url, psqlHost: postgres.socketDir, stop, reopenLogs: broker.reopenLogs }
   } catch (error) {
     await stop()
     throw error
@@ -50,6 +50,7 @@ async function composeOn(
     queueUrl: config.queueUrl ?? ledgerUrl,
     masterKey: config.masterKey ?? sensitive((await readFile(masterKeyFile, 'utf8')).trim()),
     sweepIntervalMs: config.sweepIntervalMs,
+    tracing: config.tracing,
     log,
   })
 }

@@ -36,6 +36,8 @@ export type AccessParts = {
 /** What is known of a request so far; each check adds to it, and the log line and the error reply read it. */
 export type Request = {
   id: string
+  /** What the caller calls it. */
+  clientRequestId?: string | undefined
   source: string
   tls: boolean
   token: string | undefined

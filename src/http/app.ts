@@ -5,17 +5,27 @@ import { type Audited, aJob, onBehalfOf } from '../audit/request.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { sensitive } from '../lib/sensitive.ts'
+import type { Serving, TraceServing } from '../lib/trace.ts'
 import { type AccessParts, allow, capturing, type Found, find, policyFace, type Request } from './access.ts'
 import { type AuditPort, auditedRequest, recordOutcome, TOKEN_LIKE } from './audit.ts'
 import { readParameters } from './body.ts'
 import { type Delivery, deliver, newDelivery } from './delivery.ts'
 import { asMultierror, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
 import { decode, fieldWarnings } from './fields.ts'
-import { checkNamespace, isTls, readIdempotencyKey, readToken, readWrapTtl, sourceOf } from './headers.ts'
+import {
+  checkNamespace,
+  isTls,
+  readIdempotencyKey,
+  readRequestId,
+  readToken,
+  readWrapTtl,
+  sourceOf,
+} from './headers.ts'
 import { type Limits, proveWithinRate, runLimited } from './limits.ts'
 import type { Operation } from './ports.ts'
 import { readOperation, readTarget, type Target } from './request-line.ts'
 import { type RequestSeen, seenOf } from './request-seen.ts'
+import { tellServed } from './request-traced.ts'
 import type { Answer } from './route.ts'
 import { type AnswerWrapping, wrapped } from './wrapped.ts'
 
@@ -28,6 +38,7 @@ export type AppParts = AccessParts & {
   audit: AuditPort
   /** Hears of each request when it has been answered; must neither wait nor throw. */
   record?: (seen: RequestSeen) => void
+  serving?: TraceServing
   /** How long a handler may take before its caller is told to give up. */
   deadlineMs?: number
 }
@@ -44,7 +55,7 @@ export function createApi(parts: AppParts): Api {
   const inHand = new Set<Promise<void>>()
   app.disable('x-powered-by')
   app.use((req, res) => {
-    const serving: Promise<void> = serve(parts, req, res)
+    const serving: Promise<void> = traced(parts, req, (trace) => serve(parts, req, res, trace))
       .catch((error) => {
         parts.log.error({ err: error }, 'a request could not be answered')
         res.destroy()
@@ -62,12 +73,31 @@ export function createApi(parts: AppParts): Api {
 
 type HttpRequest = IncomingMessage & { originalUrl: string }
 
-async function serve(parts: AppParts, req: HttpRequest, res: ServerResponse): Promise<void> {
+const traced = ({ serving }: AppParts, req: HttpRequest, work: (trace?: Serving) => Promise<void>) =>
+  serving ? serving(String(req.headers.traceparent ?? ''), work) : work()
+
+async function serve(
+  parts: AppParts,
+  req: HttpRequest,
+  res: ServerResponse,
+  trace: Serving | undefined,
+): Promise<void> {
   const startedAt = performance.now()
-  const request: Request = { id: randomUUID(), source: sourceOf(req), token: readToken(req), tls: isTls(req) }
-  const log = parts.log.child({ request_id: request.id })
+  const request: Request = {
+    id: randomUUID(),
+    clientRequestId: readRequestId(req),
+    source: sourceOf(req),
+    token: readToken(req),
+    tls: isTls(req),
+  }
+  const log = parts.log.child({
+    request_id: request.id,
+    client_request_id: request.clientRequestId,
+    trace_id: trace?.traceId,
+  })
   const delivery = newDelivery((error) => log.error({ err: error }, 'an undelivered answer was not undone'))
   res.setHeader('Leasehold-Request-Id', request.id)
+  if (request.clientRequestId !== undefined) res.setHeader('X-Request-Id', request.clientRequestId)
   const audited = auditedRequest(request, parts.audit.hash)
   const { reply, answered } = await onRecord({ ...parts, log }, request, audited, () =>
     answer(parts, req, res, request, delivery),
@@ -75,6 +105,7 @@ async function serve(parts: AppParts, req: HttpRequest, res: ServerResponse): Pr
   const delivered = await deliver(res, reply, delivery)
   const tookMs = performance.now() - startedAt
   parts.record?.(seenOf(request, reply.status, tookMs))
+  if (trace) tellServed(trace, request, req, reply.status)
   log.info(
     {
       method: req.method,

@@ -1,7 +1,7 @@
 import type { AuditEvent } from '../audit/event.ts'
 import { type AuditHash, auditParameters } from '../audit/parameters.ts'
 import type { Audited } from '../audit/request.ts'
-import { LoginRefused } from '../identity/jwt/refusal.ts'
+import { refusalOf } from '../identity/refusal.ts'
 import type { CreatedToken } from '../identity/tokens.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Identity, principalId } from '../policy/principal.ts'
@@ -151,10 +151,10 @@ function whyDenied(decision: Decision | undefined) {
   }
 }
 
-const whyRefused = (error: unknown) =>
-  error instanceof LoginRefused
-    ? { reason: error.reason, ...(error.detail !== '' && { detail: error.detail }) }
-    : {}
+function whyRefused(error: unknown) {
+  const { reason, detail } = refusalOf(error) ?? {}
+  return { ...(reason && { reason }), ...(detail && { detail }) }
+}
 
 /** Fields whose values say what was asked and are no secret; all others are hashed. */
 const PLAIN: ReadonlySet<string> = new Set([

@@ -1,3 +1,4 @@
+import { about } from '../audit/request.ts'
 import type { AuthMounts } from '../identity/auth-mounts.ts'
 import type { OidcMethod } from '../identity/oidc/method.ts'
 import type { TokenStore } from '../identity/tokens.ts'
@@ -63,14 +64,14 @@ function flowRoutes({ tokens, oidc, log }: Omit<Parts, 'mounts'>): Route[] {
           async (call) => {
             const { role: roleName, redirect_uri: redirectUri, client_nonce: clientNonce } = call.fields
             const begun = await oidc.begin({ ...asked(call), roleName, redirectUri, clientNonce })
-            const { authUrl, refused } = begun
-            if (refused) {
-              const { reason, detail } = refused
-              log.warn({ request_id: call.requestId, reason, detail }, 'a login could not be begun')
-            }
-            return { data: { auth_url: authUrl } }
+            const { authUrl: auth_url, refused } = begun
+            if (!refused) return { data: { auth_url } }
+            const { reason, detail } = refused
+            log.warn({ request_id: call.requestId, reason, detail }, 'a login could not be begun')
+            about({ details: { reason, detail } })
+            return { data: { auth_url }, refusal: refused }
           },
-          { login: true },
+          { login: true, loginField: null },
         ),
       },
     },
@@ -84,7 +85,7 @@ function flowRoutes({ tokens, oidc, log }: Omit<Parts, 'mounts'>): Route[] {
             const callback = { state, code, clientNonce, error, iss }
             return loggedIn(tokens, call, await oidc.finish({ ...asked(call), callback }))
           },
-          { login: true },
+          { login: true, loginField: null },
         ),
       },
     },

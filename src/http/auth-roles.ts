@@ -19,7 +19,7 @@ export const TOKEN_FIELDS = {
 
 /** A method's roles, relative to its mount. `nameOf`: some methods take names in lower case only. */
 export function authRoleRoutes<F extends Fields>(
-  mounts: AuthMounts,
+  mounts: Pick<AuthMounts, 'role' | 'roleNames' | 'removeRole'>,
   method: {
     fields: F
     nameOf?: (name: string) => string

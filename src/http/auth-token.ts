@@ -33,6 +33,7 @@ const CREATE_FIELDS = {
 
 const TOKEN = required(text, 'missing token ID')
 const ACCESSOR = required(text, 'missing accessor')
+const GRANTS = { grants: true } as const
 
 /** The token store, relative to `auth/token/`. */
 export const authTokenRoutes = (tokens: TokenStore): Route[] => [
@@ -50,16 +51,18 @@ export const authTokenRoutes = (tokens: TokenStore): Route[] => [
 
 function createRoutes(tokens: TokenStore): Route[] {
   return [
-    { path: 'create', on: { update: handle(CREATE_FIELDS, (call) => create(tokens, call)) } },
+    { path: 'create', on: { update: handle(CREATE_FIELDS, (call) => create(tokens, call), GRANTS) } },
     {
       path: 'create-orphan',
-      on: { update: handle(CREATE_FIELDS, (call) => create(tokens, call, { orphan: true })) },
+      on: { update: handle(CREATE_FIELDS, (call) => create(tokens, call, { orphan: true }), GRANTS) },
     },
     {
       path: 'create/:role_name',
       on: {
-        update: handle(CREATE_FIELDS, (call) =>
-          create(tokens, call, { roleName: call.capture('role_name') }),
+        update: handle(
+          CREATE_FIELDS,
+          (call) => create(tokens, call, { roleName: call.capture('role_name') }),
+          GRANTS,
         ),
       },
     },
@@ -125,24 +128,32 @@ function renewRoutes(tokens: TokenStore): Route[] {
     {
       path: 'renew-self',
       on: {
-        update: handle({ increment: duration }, async ({ principal, token, fields }) =>
-          renewedAuth(await tokens.renewSelf(principal, fields.increment), token.reveal()),
+        update: handle(
+          { increment: duration },
+          async ({ principal, token, fields }) =>
+            renewedAuth(await tokens.renewSelf(principal, fields.increment), token.reveal()),
+          GRANTS,
         ),
       },
     },
     {
       path: 'renew',
       on: {
-        update: handle({ token: TOKEN, increment: duration }, async ({ fields }) =>
-          renewedAuth(await tokens.renew(fields.token, fields.increment), fields.token),
+        update: handle(
+          { token: TOKEN, increment: duration },
+          async ({ fields }) => renewedAuth(await tokens.renew(fields.token, fields.increment), fields.token),
+          GRANTS,
         ),
       },
     },
     {
       path: 'renew-accessor',
       on: {
-        update: handle({ accessor: ACCESSOR, increment: duration }, async ({ fields }) =>
-          renewedAuth(await tokens.renewAccessor(fields.accessor, fields.increment), ''),
+        update: handle(
+          { accessor: ACCESSOR, increment: duration },
+          async ({ fields }) =>
+            renewedAuth(await tokens.renewAccessor(fields.accessor, fields.increment), ''),
+          GRANTS,
         ),
       },
     },

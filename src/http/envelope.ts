@@ -22,6 +22,8 @@ export type Reply = {
   text?: { type: string; body: string }
   /** The whole body of another answer, as it was. */
   verbatim?: string
+  /** Why this is a refusal, where the dialect has an empty answer for one: counts as a login that failed. */
+  refusal?: unknown
   /** Where the answer itself waits: `data` and `auth` are with it. */
   wrapInfo?: Readonly<Record<string, unknown>>
 }

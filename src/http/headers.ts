@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { formatDuration, parseDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
+import { TOKEN_LIKE } from './audit.ts'
 
 const refuse = (text: string) => new BrokerError('invalid_request', text)
 
@@ -57,6 +58,12 @@ export function readIdempotencyKey(req: IncomingMessage): string | undefined {
     throw refuse('Leasehold-Idempotency-Key must be 1 to 128 printable characters')
   }
   return key
+}
+
+/** The caller's own name for its request; undefined when that is none we would log. Who sends a token here is not helped. */
+export function readRequestId(req: IncomingMessage): string | undefined {
+  const id = header(req, 'x-request-id')
+  return id !== undefined && /^[\w.:-]{1,64}$/.test(id) && id.search(TOKEN_LIKE) < 0 ? id : undefined
 }
 
 /** The caller's address; an IPv4 one in plain form. Forwarding headers are not believed. */

@@ -1,15 +1,21 @@
-import { LoginRefused, type RefusalReason } from '../identity/jwt/refusal.ts'
+import { refusalOf } from '../identity/refusal.ts'
 import type { LoginAttempts } from '../lease/login-attempts.ts'
 import type { Quotas, RateQuota } from '../lease/quotas.ts'
 import { sourceKey, type TakeRate, tooMany } from '../lease/rate-limits.ts'
 import { BrokerError, httpStatus } from '../lib/errors.ts'
+import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { principalId } from '../policy/principal.ts'
 import { type AccessParts, type Found, identified, prove, type Request } from './access.ts'
 import type { Parameters, Reading } from './ports.ts'
-import type { Answer } from './route.ts'
+import type { Answer, Endpoint } from './route.ts'
 
 /** How much may be asked. */
-export type Limits = { rateAt: Quotas['rateAt']; takeRate: TakeRate; attempts: LoginAttempts }
+export type Limits = {
+  rateAt: Quotas['rateAt']
+  takeRate: TakeRate
+  attempts: LoginAttempts
+  mayGrant?: MayGrant
+}
 
 type Parts = AccessParts & { limits: Limits }
 
@@ -60,15 +66,20 @@ async function takeOne(
   throw tooMany(`request path ${JSON.stringify(path)}: rate limit quota exceeded`, waitSeconds)
 }
 
-const NOT_THEIRS: readonly RefusalReason[] = ['issuer_unreachable', 'provider_unreachable']
+const NOT_THEIRS = new Set<string | undefined>([
+  'issuer_unreachable',
+  'provider_unreachable',
+  'selector_needs_reviewer',
+])
 
-/** An issuer that cannot be reached is told with the dialect's 400. */
+/** An issuer that cannot be reached is told with the dialect's 400, a cluster that cannot be asked mostly with 500. */
 function isCallersFault(error: unknown): boolean {
+  if (error instanceof RefusedByAnswer) return isCallersFault(error.cause)
   if (!(error instanceof BrokerError) || httpStatus(error) >= 500) return false
-  return !(error instanceof LoginRefused && NOT_THEIRS.includes(error.reason))
+  return !NOT_THEIRS.has(refusalOf(error)?.reason)
 }
 
-/** Runs a handler; one that is a login only while few enough have failed. */
+/** Runs a handler; one that grants only while anything may be granted, a login only while few enough have failed. */
 export async function runLimited(
   parts: Parts,
   request: Request,
@@ -76,10 +87,35 @@ export async function runLimited(
   parameters: Parameters,
   run: () => Promise<Answer>,
 ): Promise<Answer> {
+  if (endpoint?.login || endpoint?.grants) checkGranting(parts.limits.mayGrant)
   if (!endpoint?.login || !mount) return run()
   const { reading } = await identified(parts, request)
-  const named = typeof parameters.role === 'string' ? parameters.role : ''
-  const roleName = 'role' in endpoint.fields ? named : undefined
+  const roleName = roleNamed(endpoint, parameters)
   const attempt = { source: request.source, mountId: mount.id, roleName, reading, isCallersFault }
-  return parts.limits.attempts(attempt, run)
+  try {
+    return await parts.limits.attempts(attempt, async () => orThrown(await run()))
+  } catch (error) {
+    if (error instanceof RefusedByAnswer) return error.answer
+    throw error
+  }
+}
+
+function roleNamed({ loginField: field = 'role', fields }: Endpoint, sent: Parameters): string | undefined {
+  if (field === null || !(field in fields)) return undefined
+  const named = sent[field]
+  return typeof named === 'string' ? named : ''
+}
+
+class RefusedByAnswer extends Error {
+  readonly answer: Answer
+
+  constructor(answer: Answer) {
+    super('refused by an answer', { cause: answer?.refusal })
+    this.answer = answer
+  }
+}
+
+function orThrown(answer: Answer): Answer {
+  if (answer?.refusal !== undefined) throw new RefusedByAnswer(answer)
+  return answer
 }

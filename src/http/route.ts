@@ -107,6 +107,10 @@ type Options = {
   anyFields?: true
   /** A login, of the role that the field `role` names: not run when too many have failed lately. */
   login?: true
+  /** The field that names it instead; null where nobody can guess anything about a role, only keep others out of it. */
+  loginField?: string | null
+  /** Gives or prolongs access, as a login does too; ending must not need it. */
+  grants?: true
 }
 
 export type Endpoint = Options & {
@@ -134,7 +138,7 @@ export const handle = <F extends Fields>(
 export const handleOpen = <F extends Fields>(
   fields: F,
   run: (call: OpenCall<F>) => Promise<Answer>,
-  { readToken = false, ...options }: { readToken?: boolean } & Pick<Options, 'login'> = {},
+  { readToken = false, ...options }: { readToken?: boolean } & Pick<Options, 'login' | 'loginField'> = {},
 ): Endpoint => ({
   ...options,
   fields,

@@ -20,15 +20,14 @@ const HASH_FIELDS = { input: required(text, 'the "input" parameter is empty') } 
 
 const MAX_LIMIT = 1_000
 
-/** The name of the log itself, where the dialect wants that of a sink. */
-const OWN_NAME = 'leasehold'
+/** The log itself, where the dialect wants a sink. */
+const OWN_PATH = 'leasehold/'
 
 /** Questions to the audit log, relative to `sys/`. */
 export function sysAuditLogRoutes(parts: {
   auditLog: AuditLog
   auditHash: AuditHash
-  /** Whether the log is shipped to a sink of this name. */
-  isSink?: (name: string) => Promise<boolean>
+  auditSinks: { list(): Promise<{ path: string }[]> }
 }): Route[] {
   return [
     {
@@ -49,10 +48,10 @@ export function sysAuditLogRoutes(parts: {
       path: 'audit-hash/:path*',
       on: {
         update: handle(HASH_FIELDS, async ({ capture, fields }) => {
-          const name = capture('path').replace(/\/+$/, '')
+          const path = `${capture('path')}/`
           // One key hashes for all of them: every sink gets the same events.
-          if (name !== OWN_NAME && !(await parts.isSink?.(name))) {
-            throw new BrokerError('invalid_request', `unknown audit backend ${JSON.stringify(`${name}/`)}`)
+          if (path !== OWN_PATH && !(await parts.auditSinks.list()).some((sink) => sink.path === path)) {
+            throw new BrokerError('invalid_request', `unknown audit backend ${JSON.stringify(path)}`)
           }
           return { data: { hash: parts.auditHash(fields.input) } }
         }),
@@ -87,31 +86,34 @@ function questionOf({
   }
 }
 
-const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d{1,9}))?(?:Z|[+-]\d\d:\d\d)$/
 
-function timeOf(name: string, sent: string): Date {
+/** As the log writes it: to the microsecond, which a `Date` does not hold. */
+function timeOf(name: string, sent: string): string {
+  const [matched, fraction = ''] = RFC_3339.exec(sent) ?? []
   const time = new Date(sent)
-  if (!RFC_3339.test(sent) || Number.isNaN(time.getTime())) {
-    const message = `${name}: expected a time in RFC 3339, such as 2026-01-31T09:00:00Z`
-    throw new BrokerError('invalid_request', message)
+  const sentence = `${name}: expected a time in RFC 3339, such as 2026-01-31T09:00:00Z`
+  if (matched === undefined || Number.isNaN(time.getTime())) {
+    throw new BrokerError('invalid_request', sentence)
   }
-  return time
+  const at = `${time.toISOString().slice(0, 19)}.${fraction.slice(0, 6).padEnd(6, '0')}Z`
+  if (!isLedgerTime(at)) throw new BrokerError('invalid_request', sentence)
+  return at
 }
+
+/** The ledger's calendar has the day: it knows no year 0. */
+const isLedgerTime = (at: string): boolean =>
+  isTime(at) && !at.startsWith('0000') && new Date(at).toISOString().startsWith(at.slice(0, 19))
 
 const cursorOf = ({ at, writer, seq }: AuditPlace): string =>
   Buffer.from(JSON.stringify([at, writer, seq])).toString('base64url')
-
-/** The ledger takes it for a time: a day of the calendar, or an infinite one, as only tampering leaves behind. */
-const isPlaceTime = (at: string): boolean =>
-  /^-?infinity$/.test(at) ||
-  (isTime(at) && !at.startsWith('0000') && new Date(at).toISOString().startsWith(at.slice(0, 19)))
 
 /** A place is no secret and gives no right: a made-up one begins elsewhere in what the caller may read anyway. */
 function placeOf(cursor: string): AuditPlace {
   const [at, writer, seq, ...more] = membersOf(cursor)
   if (
     typeof at === 'string' &&
-    isPlaceTime(at) &&
+    (isLedgerTime(at) || /^-?infinity$/.test(at)) &&
     typeof writer === 'string' &&
     !writer.includes('\0') &&
     Number.isSafeInteger(seq) &&

@@ -25,7 +25,11 @@ export function isInside(blocks: readonly string[], block: string): boolean {
   return blocks.some((each) => {
     const outer = split(each)
     // An IPv6 block may also hold all IPv4 addresses, in their mapped form: the two are not weighed against each other.
-    return isIP(outer.address) === isIP(inner.address) && outer.bits <= inner.bits && isWithin([each], inner.address)
+    return (
+      isIP(outer.address) === isIP(inner.address) &&
+      outer.bits <= inner.bits &&
+      isWithin([each], inner.address)
+    )
   })
 }
 

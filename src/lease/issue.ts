@@ -8,6 +8,7 @@ import type { Mount } from '../ledger/mounts.ts'
 import type { Reading } from '../ledger/reading.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
+import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { newId } from '../lib/ids.ts'
 import { type Measure, unmeasured } from '../lib/measure.ts'
 import { ok } from '../lib/result.ts'
@@ -57,6 +58,7 @@ export type IssueParts = {
   leaseCounts: Quotas['leaseCounts']
   /** Asks for a look at the target when this lease is due, on the ledger's clock, which is in so many milliseconds. */
   wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
+  mayGrant?: MayGrant
   measure?: Measure
 }
 
@@ -84,6 +86,7 @@ export function createIssue(parts: IssueParts): Issue {
     if (found?.target) on(found.target.engine, found.targetName)
     const plan = planIssue(parts, ask, found)
     about({ lease_id: wireLeaseId(plan.intent), target: plan.targetName, role: ask.roleName })
+    checkGranting(parts.mayGrant)
     const target = await openForIssuing(parts.targets, plan)
     const intended = await ledger.intend({ intent: plan.intent, counts: await countsFor(parts, ask, plan) })
     if (intended !== 'written') throw await whyNot(parts.ledger, plan, intended)

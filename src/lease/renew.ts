@@ -4,6 +4,7 @@ import { ledgerFlight } from '../ledger/flight.ts'
 import { type Extension, extendLeases, findRenewable, type Renewable } from '../ledger/lease-renewal.ts'
 import { batcher } from '../lib/batcher.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
+import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { type Measure, unmeasured } from '../lib/measure.ts'
 import { ok } from '../lib/result.ts'
 import { mountTtls } from './mount-ttls.ts'
@@ -34,6 +35,7 @@ export function createRenew(parts: {
   ledger: Ledger
   targets: Targets
   wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
+  mayGrant?: MayGrant
   measure?: Measure
 }): Renew {
   const { measure = unmeasured } = parts
@@ -66,6 +68,7 @@ export function createRenew(parts: {
       if (found?.path === path) about({ lease_id: leaseId })
       const lease = await checkRenewable(path, found, mayTouch)
       if (lease.roleSpec.recheck_on_renew !== false && !(await stillAllowed(lease))) throw denied()
+      checkGranting(parts.mayGrant)
       const readMs = performance.now()
       const terms = renewalTerms(lease, incrementSeconds)
       await extendOnTarget(parts.targets, lease, terms)

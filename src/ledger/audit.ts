@@ -26,10 +26,10 @@ export async function insertAuditEvents(db: Db, rows: readonly AuditRow[]): Prom
 
 export type StoredAuditEvent = { writer: string; seq: number; at: string; body: string; hash: string }
 
-/** What to look for; undefined is anything. Times are inclusive. */
+/** What to look for; undefined is anything. Times are as the log writes them, and inclusive. */
 export type AuditQuestion = {
-  from?: Date | undefined
-  to?: Date | undefined
+  from?: string | undefined
+  to?: string | undefined
   principal?: string | undefined
   leaseId?: string | undefined
   target?: string | undefined

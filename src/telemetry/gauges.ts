@@ -59,6 +59,22 @@ export function showGauges({ gauge }: Pick<Metrics, 'gauge'>, sources: GaugeSour
   )
 }
 
+/** How the audit sinks stood when they were last looked at, which is every second. */
+export function showAuditGauges(
+  { gauge }: Pick<Metrics, 'gauge'>,
+  sinks: () => readonly { path: string; backlog: number; lagSeconds: number | null }[],
+): void {
+  gauge('leasehold_audit_backlog_events', () =>
+    sinks().map(({ path: sink, backlog }) => ({ labels: { sink }, value: backlog })),
+  )
+  gauge('leasehold_audit_lag_seconds', () =>
+    sinks().map(({ path: sink, lagSeconds }) => ({
+      labels: { sink },
+      value: Math.max(0, lagSeconds ?? 0),
+    })),
+  )
+}
+
 type Labels = Readonly<Record<string, string>>
 
 const labelsOf = ({ mount, target }: TargetLeases): Labels => ({ mount, target })

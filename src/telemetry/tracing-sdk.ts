@@ -32,8 +32,9 @@ let ofProcess: Sdk | undefined
  * wire, the provider that BullMQ's adapter asks) is set up by the first broker that opens it and taken down by the last.
  */
 export function openSdk(parts: SdkParts): Sdk & { close(): Promise<void> } {
+  ofProcess ??= setUp(parts)
+  const sdk = ofProcess
   users += 1
-  const sdk = (ofProcess ??= setUp(parts))
   let closed: Promise<void> | undefined
   const close = async () => {
     users -= 1

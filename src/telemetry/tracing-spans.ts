@@ -10,7 +10,7 @@ import {
   TraceFlags,
 } from '@opentelemetry/api'
 import { BrokerError } from '../lib/errors.ts'
-import type { Mark, Tracer } from '../lib/trace.ts'
+import type { Mark, Note, Tracer } from '../lib/trace.ts'
 import { failureOf } from './outcome.ts'
 
 /**
@@ -25,8 +25,7 @@ export function spanTracer({ asked, forced }: { asked: OtelTracer; forced: OtelT
       const served = [...new Set(marks)].filter(isSpan)
       const kept = served.filter(isKept)
       const [unkept] = kept.length === 0 ? served : []
-      if (unkept)
-        return context.with(spans.setSpan(ROOT_CONTEXT, unrecorded(unkept)), work, undefined, () => {})
+      if (unkept) return context.with(spans.setSpan(ROOT_CONTEXT, unrecorded(unkept)), () => work(() => {}))
       const tracer = kept.length > 0 ? forced : asked
       const span = tracer.startSpan(name, { attributes, links: kept.map(linkTo), root: true }, ROOT_CONTEXT)
       // Who looks at a request finds the batch it went with.
@@ -36,11 +35,11 @@ export function spanTracer({ asked, forced }: { asked: OtelTracer; forced: OtelT
   }
 }
 
-async function within<T>(span: Span, parent: Context, work: Parameters<Tracer['step']>[2]): Promise<T> {
+async function within<T>(span: Span, parent: Context, work: (note: Note) => Promise<T>): Promise<T> {
   try {
-    return (await context.with(spans.setSpan(parent, span), work, undefined, (facts) => {
-      span.setAttributes(facts)
-    })) as T
+    return await context.with(spans.setSpan(parent, span), () =>
+      work((facts) => void span.setAttributes(facts)),
+    )
   } catch (error) {
     failed(span, error)
     throw error
@@ -65,7 +64,7 @@ const isRefusal = (error: unknown): boolean =>
   error instanceof BrokerError && ['refused', 'limited'].includes(failureOf(error))
 
 /** The code or kind of an error, or its class. */
-export function errorType(error: unknown): string {
+function errorType(error: unknown): string {
   const { code, kind, name } = (error ?? {}) as { code?: unknown; kind?: unknown; name?: unknown }
   const word = [code, kind, name].find((text) => typeof text === 'string' && /^[\w.-]{1,60}$/.test(text))
   return typeof word === 'string' ? word : 'unknown'

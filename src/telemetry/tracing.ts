@@ -2,17 +2,19 @@ import {
   context,
   propagation,
   ROOT_CONTEXT,
+  type Span,
   SpanKind,
   SpanStatusCode,
   trace as spans,
 } from '@opentelemetry/api'
 import type { Telemetry } from 'bullmq'
+import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
-import type { Tracer, TraceServing } from '../lib/trace.ts'
+import type { Serving, Tracer, TraceServing } from '../lib/trace.ts'
 import type { TracingSettings } from '../lib/tracing-settings.ts'
 import { queueTelemetry } from './tracing-queue.ts'
 import { openSdk, type Sdk } from './tracing-sdk.ts'
-import { errorType, failed, spanTracer } from './tracing-spans.ts'
+import { failed, spanTracer } from './tracing-spans.ts'
 
 /**
  * Traces for OpenTelemetry. This file and what it imports are loaded only where the settings ask for traces; other
@@ -51,16 +53,8 @@ function servingTracer({ asked }: Sdk, version: string): TraceServing {
       traceparent === undefined ? ROOT_CONTEXT : propagation.extract(ROOT_CONTEXT, { traceparent })
     const span = tracer.startSpan('request', { kind: SpanKind.SERVER }, parent)
     try {
-      await context.with(spans.setSpan(parent, span), serve, undefined, {
-        traceId: span.spanContext().traceId,
-        answered(name, facts, fault) {
-          span.updateName(name)
-          span.setAttributes(facts)
-          if (fault === undefined) return
-          span.setAttribute('error.type', fault)
-          span.setStatus({ code: SpanStatusCode.ERROR })
-        },
-      })
+      const traceId = span.spanContext().traceId
+      await context.with(spans.setSpan(parent, span), () => serve({ traceId, answered: answering(span) }))
     } catch (error) {
       failed(span, error)
       throw error
@@ -69,6 +63,16 @@ function servingTracer({ asked }: Sdk, version: string): TraceServing {
     }
   }
 }
+
+const answering =
+  (span: Span): Serving['answered'] =>
+  (name, facts, fault) => {
+    span.updateName(name)
+    span.setAttributes(facts)
+    if (fault === undefined) return
+    span.setAttribute('error.type', fault)
+    span.setStatus({ code: SpanStatusCode.ERROR })
+  }
 
 const QUIET_MS = 60_000
 
@@ -81,7 +85,7 @@ function losses(log: Logger): { onLost(error: unknown): void; onSent(): void } {
       unsaid += 1
       if (performance.now() - saidAt < QUIET_MS) return
       log.warn(
-        { error: errorType(error), batches: unsaid },
+        { error: messageOf(error).slice(0, 200), batches: unsaid },
         'traces cannot be sent to the collector; nothing else suffers',
       )
       saidAt = performance.now()

@@ -41,7 +41,9 @@ const PLACE: Record<string, string> = {
   system: '/sys',
   token: '/auth/token',
   jwt: '/auth/{jwt_mount}',
+  oidc: '/auth/{oidc_mount}',
   kubernetes: '/auth/{kubernetes_mount}',
+  approle: '/auth/{approle_mount}',
   database: '/{mount}',
 }
 
@@ -191,7 +193,7 @@ function schemaName(contract: Contract, schema: Schema): string {
 }
 
 /** Building the tables runs nothing, so there need be no parts behind them. */
-const tables: Tables = routeTables({ receipts: {}, tokens: { roles: {} } } as Parameters<
+const tables: Tables = routeTables({ receipts: {}, approle: {}, tokens: { roles: {} } } as Parameters<
   typeof routeTables
 >[0])
 

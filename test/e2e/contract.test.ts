@@ -3,9 +3,18 @@ import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { type Broker, compose, migrateLedger } from '../../src/compose.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
-import { answered, contractFetch, METHODS, problemsOf, readContract, resolved } from '../support/contract.ts'
+import {
+  answered,
+  contractFetch,
+  type Described,
+  METHODS,
+  problemsOf,
+  readContract,
+  resolved,
+} from '../support/contract.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
-import { newSigningKey, startJwksServer } from '../support/oidc-issuer.ts'
+import { startKubernetesApi } from '../support/kubernetes-api.ts'
+import { newSigningKey, PEOPLE_CLIENT, startJwksServer, startOidcIssuer } from '../support/oidc-issuer.ts'
 import { openPostgresTarget, type PostgresTarget } from '../support/postgres-target.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 import { silent } from '../support/wire.ts'
@@ -315,6 +324,92 @@ test('a login with the token of a platform, at a nested path', async () => {
   expect(answers).toEqual([204, 204, 404, 400, 204, 200, 404, 400, 204, 200, 200, 200, 200, 400, 204, 204])
 })
 
+test('a login with the token of a Kubernetes service account', async () => {
+  const kubernetes = await startKubernetesApi()
+  kubernetes.addServiceAccount('broker', 'reviewer', 'create tokenreviews')
+  kubernetes.addServiceAccount('shop', 'api')
+  const reviewer = await kubernetes.token({ namespace: 'broker', name: 'reviewer' })
+  const jwt = await kubernetes.token({ namespace: 'shop', name: 'api', audiences: ['us'] })
+  const at = 'auth/team-b/cluster'
+  const config = {
+    kubernetes_host: kubernetes.url,
+    kubernetes_ca_cert: kubernetes.caPem,
+    token_reviewer_jwt: reviewer,
+  }
+  const role = {
+    bound_service_account_names: 'api',
+    bound_service_account_namespaces: ['shop'],
+    ttl: '10m',
+    token_bound_cidrs: '127.0.0.0/8,::1',
+  }
+  const asks: [string, string, object?, string?][] = [
+    ['POST', `sys/${at}`, { type: 'kubernetes' }],
+    ['GET', `${at}/config`],
+    ['POST', `${at}/config`, {}],
+    ['POST', `${at}/config`, config],
+    ['GET', `${at}/config`],
+    ['LIST', `${at}/role`],
+    ['POST', `${at}/role/api`, {}],
+    ['PUT', `${at}/role/api`, role],
+    ['POST', `${at}/role/api`, { audience: 'us' }],
+    ['GET', `${at}/role/api`],
+    ['LIST', `${at}/role`],
+    ['POST', `${at}/login`, { role: 'api', jwt }, ''],
+    ['PUT', `${at}/login`, { role: 'api', jwt: 'no' }, ''],
+    ['POST', `${at}/login`, { role: 'none', jwt }, ''],
+  ]
+  const answers: number[] = []
+  for (const one of asks) answers.push((await ask(...one)).status)
+  expect(answers).toEqual([204, 404, 400, 204, 200, 404, 400, 200, 204, 200, 200, 200, 403, 400])
+
+  await kubernetes.stop()
+  const ends = [
+    await ask('POST', `${at}/login`, { role: 'api', jwt }, ''),
+    await ask('DELETE', `${at}/role/api`),
+    await ask('DELETE', `sys/${at}`),
+  ]
+  expect(ends.map(({ status }) => status)).toEqual([500, 204, 204])
+})
+
+test('a login of a person, at a nested path', async () => {
+  const provider = await startOidcIssuer([await newSigningKey('first')], {}, { claims: { alice: {} } })
+  const at = 'auth/team-b/people'
+  const config = {
+    oidc_discovery_url: provider.issuer,
+    oidc_client_id: PEOPLE_CLIENT.id,
+    oidc_client_secret: PEOPLE_CLIENT.secret,
+    default_role: 'people',
+  }
+  const begin = { redirect_uri: 'http://localhost:8250/oidc/callback', client_nonce: 'n' }
+  const role = { user_claim: 'sub', allowed_redirect_uris: [begin.redirect_uri], token_ttl: '10m' }
+  const asks: [string, string, (object | undefined)?, string?][] = [
+    ['POST', `sys/${at}`, { type: 'oidc' }],
+    ['GET', `${at}/config`],
+    ['POST', `${at}/config`, { ...config, oidc_client_id: '' }],
+    ['PUT', `${at}/config`, config],
+    ['GET', `${at}/config`],
+    ['LIST', `${at}/role`],
+    ['POST', `${at}/role/people`, { ...role, role_type: 'jwt' }],
+    ['POST', `${at}/role/people`, role],
+    ['GET', `${at}/role/people`],
+    ['LIST', `${at}/role`],
+    ['POST', `${at}/login`, { jwt: 'a.b.c' }, ''],
+    ['POST', `${at}/oidc/auth_url`, { ...begin, redirect_uri: 'https://elsewhere.example' }, ''],
+    ['POST', `${at}/oidc/auth_url`, { redirect_uri: '' }, ''],
+    ['GET', `${at}/oidc/callback`, undefined, ''],
+  ]
+  const answers: number[] = []
+  for (const one of asks) answers.push((await ask(...one)).status)
+  expect(answers).toEqual([204, 404, 400, 204, 200, 404, 400, 204, 200, 200, 400, 200, 400, 400])
+
+  const { data } = (await ask('PUT', `${at}/oidc/auth_url`, begin, '')).json
+  const { searchParams } = await provider.signIn(data.auth_url, { name: 'alice' })
+  searchParams.set('client_nonce', 'n')
+  expect((await ask('GET', `${at}/oidc/callback?${searchParams}`, undefined, '')).status).toBe(200)
+  await provider.stop()
+  expect(await statuses([ask('DELETE', `${at}/role/people`), ask('DELETE', `sys/${at}`)])).toEqual([204, 204])
+})
+
 test('policies, by both of their names', async () => {
   const policy = 'path "team-a/*" { capabilities = ["read"] condition = "request.tls || leases.held < 9" }'
   const path = 'team-a/db/creds/app'
@@ -376,7 +471,10 @@ test('quotas', async () => {
 
 test('every operation of the contract was asked, and answered as described', () => {
   const operations = Object.entries(readContract().paths).flatMap(([path, item]) =>
-    METHODS.filter((method) => item[method] && method !== 'head').map((method) => ({ method, path })),
+    METHODS.filter((method) => method !== 'head' && maySucceed(item[method])).map((method) => ({
+      method,
+      path,
+    })),
   )
   // POST and PUT are one.
   const missing = operations
@@ -385,3 +483,7 @@ test('every operation of the contract was asked, and answered as described', () 
 
   expect([...new Set(missing)].sort()).toEqual([])
 })
+
+/** Where people sign in, a login with a token is refused whatever it is. */
+const maySucceed = (described: Described | undefined): boolean =>
+  Object.keys(described?.responses ?? {}).some((status) => status.startsWith('2'))

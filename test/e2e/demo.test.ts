@@ -1,25 +1,9 @@
-import { execFile } from 'node:child_process'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { CompactSign, exportJWK, generateKeyPair } from 'jose'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { built } from '../support/built.ts'
+import { type Ended, leasehold } from '../support/cli.ts'
 import { testFolder } from '../support/test-root.ts'
-
-type Ended = { code: number; stdout: string; stderr: string }
-
-/** Runs `leasehold` as a user would, without what our own environment says of a broker. */
-function leasehold(args: string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
-  const inherited = Object.entries(process.env).filter(([name]) => !/^(LEASEHOLD|VAULT)_/.test(name))
-  const options = { env: { ...Object.fromEntries(inherited), ...env }, timeout: 150_000 }
-  return new Promise((resolve) => {
-    const file = fileURLToPath(built('src/cli.js'))
-    execFile(process.execPath, [file, ...args], options, (error, stdout, stderr) => {
-      resolve({ code: error ? Number(error.code) : 0, stdout, stderr })
-    })
-  })
-}
 
 describe('leasehold demo', () => {
   const folder = () => dirname(testFolder('demo'))

@@ -1,6 +1,7 @@
 import nodeVault from 'node-vault'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openTestBroker, type TestBroker } from '../support/broker.ts'
+import { MASTER_KEY, openTestBroker, type TestBroker } from '../support/broker.ts'
+import { leasehold } from '../support/cli.ts'
 import { newSigningKey, type OidcIssuer, startOidcIssuer } from '../support/oidc-issuer.ts'
 
 // A workload proves who it is with a token of a real OpenID provider, and gets what policy lets it have, here and now.
@@ -186,7 +187,51 @@ describe('a workload with a token of a real provider', () => {
     await prod.stop()
   })
 
-  // The denial in the audit log, and what `leasehold audit verify` finds, are tested where the audit log is.
+  const audited = async (question: string) =>
+    (await at.api('GET', `sys/leasehold/audit?limit=1000&${question}`)).json.data.events
+
+  test('finds its login, its lease and its denial in the audit log', async () => {
+    const events = (await audited('')).map(({ event }: { event: object }) => event)
+    const of = (matching: object) =>
+      events.filter((event: object) => {
+        try {
+          expect(event).toMatchObject(matching)
+          return true
+        } catch {
+          return false
+        }
+      })
+    const who = { kind: 'workload', issuer: provider.issuer, mount: 'auth/jwt/', accessor }
+    expect(of({ type: 'login', who }).length).toBe(1)
+    expect(
+      of({ who, role: 'demo-readonly', target: 'db', decision: { allowed: true, policy: 'build' } }).length,
+    ).toBe(1)
+    const [denial] = of({ who, what: { path: 'database/creds/demo-readwrite' }, outcome: { status: 403 } })
+    expect(denial).toMatchObject({
+      decision: { allowed: false },
+      details: { unmet_conditions: [expect.stringContaining('>= 9')] },
+    })
+    expect(of({ type: 'lease_step', what: { operation: 'finish' } }).length).toBeGreaterThan(0)
+  })
+
+  test('cannot have an event edited without `leasehold audit verify` naming it', async () => {
+    const verify = () =>
+      leasehold(['audit', 'verify'], {
+        LEASEHOLD_LEDGER_URL: at.ledger.url,
+        LEASEHOLD_MASTER_KEY: MASTER_KEY,
+      })
+    const sound = await verify()
+    expect([sound.code, sound.stderr]).toEqual([0, ''])
+
+    const { rows } = await at.ledger.ledger.query<{ request_id: string }>(
+      `update leasehold.audit_event set body = replace(body, '"status":403', '"status":200')
+       where body like '%demo-readwrite%' and body like '%"status":403%'
+       returning body::json ->> 'request_id' as request_id`,
+    )
+    const edited = await verify()
+    expect(edited.code).toBe(1)
+    expect(edited.stdout).toContain(rows[0]?.request_id)
+  })
 })
 
 describe('configuration through the API round-trips', () => {

@@ -4,9 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeProtectedHeader } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createAuditLog } from '../../src/audit/log.ts'
-import { type AuditQuestion, findAuditEvents, lastCheckpoint } from '../../src/ledger/audit.ts'
-import type { Db } from '../../src/ledger/db.ts'
+import { lastCheckpoint } from '../../src/ledger/audit.ts'
 import { type AuditWorld, anEvent, openAuditWorld } from './audit-log-world.ts'
 
 // The whole log on a real ledger: who signs it, what tampering in the database shows, and how it is asked.
@@ -322,68 +320,5 @@ describe('an exported log', () => {
 
   test('that is not there cannot be checked', async () => {
     expect(await world.verify({ file: file('none') })).toMatchObject({ code: 2, out: '' })
-  })
-})
-
-describe('questions', () => {
-  test('are answered page by page, each event once, whatever the size of a page', async () => {
-    const ids = Array.from({ length: 25 }, (_, i) => `r${i}`)
-    await Promise.all(ids.map((request_id) => world.trail.record(anEvent({ request_id }))))
-    // Many of one time, and of several chains.
-    await world.sql(`update leasehold.audit_event set at_time = date_trunc('minute', at_time)`)
-    const log = createAuditLog(world.test.ledger)
-    for (const limit of [1, 7, 25, 100]) {
-      const seen: unknown[] = []
-      let after: AuditQuestion['after']
-      do {
-        const { events, next } = await log.find({ limit, after })
-        expect(events.length).toBeLessThanOrEqual(limit)
-        seen.push(...events.map(({ event }) => (event as { request_id: string }).request_id))
-        after = next
-      } while (after)
-      expect(seen.sort()).toEqual([...ids].sort())
-    }
-  })
-
-  test('go on behind an event that somebody dated for ever, and show what is no JSON any more', async () => {
-    await world.record('r1', 'r2', 'r3')
-    await world.sql(`update leasehold.audit_event set at_time = 'infinity', body = 'gone' where seq > 1`)
-    const log = createAuditLog(world.test.ledger)
-    const first = await log.find({ limit: 2 })
-    expect(first.events.map(({ event }) => event)).toEqual([
-      expect.objectContaining({ request_id: 'r1' }),
-      'gone',
-    ])
-    expect(await log.find({ limit: 2, after: first.next })).toMatchObject({
-      events: [{ seq: 3 }],
-      next: undefined,
-    })
-  })
-
-  test.each<[string, Partial<AuditQuestion>]>([
-    ['audit_event_lease', { leaseId: 'database/creds/app/1' }],
-    ['audit_event_lease', { leaseId: 'database/creds/app/1', principal: 'p1', target: 'db' }],
-    ['audit_event_principal', { principal: 'p1', from: new Date(0) }],
-    ['audit_event_target', { target: 'db', type: 'lease_step' }],
-    ['audit_event_at', { from: new Date(), to: new Date() }],
-    ['audit_event_at', { after: { at: '2026-01-01T00:00:00.000000Z', writer: 'w', seq: 3 } }],
-  ])('are answered by the index %s: %o', async (index, question) => {
-    const { ledger } = world.test
-    await ledger.query(`insert into leasehold.audit_event
-        (writer, seq, at, body, hash, at_time, type, principal, lease_id, target)
-      select 'w', i, '', '{}', '', now() - i * interval '1 second', 'request', 'p' || i % 50, 'l' || i, 't' || i % 50
-      from generate_series(1, 2000) i`)
-    await ledger.query('analyze leasehold.audit_event')
-    const plans: string[] = []
-    const explaining: Db = {
-      async query(sql, values) {
-        const { rows } = await ledger.query<{ 'QUERY PLAN': string }>(`explain ${sql}`, values)
-        plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'))
-        return { rows: [] } as never
-      },
-    }
-    await findAuditEvents(explaining, { limit: 100, ...question })
-    expect(plans[0]).toMatch(new RegExp(`Index Scan using ${index}\\b`))
-    expect(plans[0]).not.toContain('Seq Scan')
   })
 })

@@ -301,10 +301,13 @@ describe('a collector over HTTP', () => {
       const shipping = world.process('a')
       await world.write(3)
       collector.mood = mood
-      await vi.waitFor(async () => {
-        await shipping.once()
-        expect(await state('http/')).toMatchObject({ failures: 1, claimedBy: null })
-      })
+      await vi.waitFor(
+        async () => {
+          await shipping.once()
+          expect(await state('http/')).toMatchObject({ failures: 1, claimedBy: null })
+        },
+        { timeout: 20_000 },
+      )
       expect((await state('http/'))?.error).toMatch(
         { 500: /HTTP 500/, 302: /HTTP 302/, hang: /longer than 1 s/, 'take and hang up': /socket hang up/ }[
           mood
@@ -389,7 +392,7 @@ describe('the bound on what a sink has not taken', () => {
       await Promise.all([world.write(20), ...all.map((each) => each.once())])
       await world.test.advance(1)
     }
-    await shipAll(all[0] as Shipping)
+    await Promise.all(all.map((each) => shipAll(each)))
     await world.test.advance(1)
     await counted(all[0] as Shipping, 0)
     const { rows } = await world.test.ledger.query<{ backlog: number }>(

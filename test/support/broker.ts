@@ -5,6 +5,7 @@ import { inject } from 'vitest'
 import { type Broker, compose } from '../../src/compose.ts'
 import { createLogger } from '../../src/lib/log.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
+import type { TracingSettings } from '../../src/lib/tracing-settings.ts'
 import { createDatabase } from './database.ts'
 import { openTestLedger, type TestLedger } from './ledger.ts'
 
@@ -90,12 +91,15 @@ export type ApiAnswer = {
 }
 
 const ROOT = 'root-of-the-test'
+/** What the secrets of a test broker's ledger are sealed under. */
+export const MASTER_KEY = Buffer.alloc(32, 5).toString('base64')
 
 /** With `worker` it takes wake-ups and sweeps; without, nothing ends until the test says so. */
 export async function openTestBroker({
   worker = false,
   sweepIntervalMs = 1_000,
   queueUrl = inject('redisUrl'),
+  tracing = undefined as TracingSettings | undefined,
 } = {}): Promise<TestBroker> {
   const ledger = await openTestLedger()
   const target = await openSharedTarget()
@@ -104,8 +108,9 @@ export async function openTestBroker({
     const broker = await compose({
       ledgerUrl: sensitive(ledger.url),
       queueUrl: sensitive(queueUrl),
-      masterKey: sensitive(Buffer.alloc(32, 5).toString('base64')),
+      masterKey: sensitive(MASTER_KEY),
       sweepIntervalMs,
+      tracing,
       log: createLogger('silent', 'json'),
     })
     opened.push(broker)

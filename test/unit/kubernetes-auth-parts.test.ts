@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { cachedLabels, LABELS_FRESH_MS, MAX_HELD } from '../../src/identity/kubernetes/namespace-labels.ts'
@@ -137,4 +138,16 @@ describe('reading a token', () => {
       }),
     )
   })
+})
+
+test('the Kubernetes client, 75 MB in memory, is loaded by nobody who does not ask an API server', () => {
+  const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) =>
+    file.endsWith('.ts'),
+  )
+  const naming = sources.flatMap((file) => {
+    const found = readFileSync(`src/${file}`, 'utf8').match(/^.*'@kubernetes\/client-node'.*$/gm) ?? []
+    return found.map((line) => line.trim())
+  })
+  expect(naming.length).toBeGreaterThan(1)
+  for (const line of naming) expect(line).toMatch(/^import type |await import\(|^type \w+ = typeof import\(/)
 })

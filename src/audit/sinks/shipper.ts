@@ -41,8 +41,6 @@ const CLAIM_MARGIN_SECONDS = 30
 const MAX_WAIT_MS = 60_000
 const ERROR_CHARACTERS = 300
 
-type Held = { output?: Output | undefined; claim?: AuditSinkClaim | undefined }
-
 /**
  * Ships to one sink, in order, one batch after another. The position moves when the sink has taken a batch, and only
  * under this process's claim: a process that dies in between leaves events that the sink gets twice, and none that it
@@ -54,35 +52,22 @@ export function createShipper(
 ): Shipper {
   const { ledger, settings, log, holder, signal } = parts
   const claimSeconds = CLAIM_MARGIN_SECONDS + settings.timeoutMs / 1_000
-  const held: Held = {}
-  let stale = false
+  const output = heldOutput(parts.open)
+  let held: AuditSinkClaim | undefined
   let failures = 0
   let notBeforeMs = 0
   let most = settings.batch.events
   let working: Promise<void> | undefined
 
-  const drop = async (): Promise<void> => {
-    const { output } = held
-    held.output = undefined
-    await output?.close().catch(() => {})
-  }
-
-  const opened = async (): Promise<Output> => {
-    if (stale) await drop()
-    stale = false
-    held.output ??= await parts.open()
-    return held.output
-  }
-
   const failed = async (fence: number, error: unknown): Promise<void> => {
-    if (signal.aborted) return drop()
+    if (signal.aborted) return output.drop()
     failures += 1
     notBeforeMs = performance.now() + Math.min(backoffMs(failures), MAX_WAIT_MS)
     // The batch may be what it does not take: too large, or too slow.
     most = Math.max(1, Math.floor(most / 2))
     log.warn({ sink: path, error: messageOf(error), failures }, 'an audit sink did not take its events')
-    await drop()
-    held.claim = undefined
+    await output.drop()
+    held = undefined
     await releaseAuditSink(ledger, { id, fence, error: messageOf(error).slice(0, ERROR_CHARACTERS) })
   }
 
@@ -93,7 +78,7 @@ export function createShipper(
     if (!last) return false
     const timeout = AbortSignal.timeout(settings.timeoutMs)
     try {
-      await (await opened()).take(events.map(shippedLine), AbortSignal.any([timeout, signal]))
+      await (await output.opened()).take(events.map(shippedLine), AbortSignal.any([timeout, signal]))
     } catch (error) {
       await failed(claim.fence, timeout.aborted ? new Error(tooSlow(settings), { cause: error }) : error)
       return false
@@ -101,8 +86,8 @@ export function createShipper(
     claim.position = { xid: last.xid, writer: last.writer, seq: last.seq }
     const { fence, position: to } = claim
     if (!(await advanceAuditSink(ledger, { id, fence, to, taken: events.length, seconds: claimSeconds }))) {
-      held.claim = undefined
-      await drop()
+      held = undefined
+      await output.drop()
       return false
     }
     failures = 0
@@ -112,8 +97,8 @@ export function createShipper(
 
   const ship = async (): Promise<void> => {
     const claim = await claimAuditSink(ledger, { id, by: holder, seconds: claimSeconds })
-    held.claim = claim
-    if (!claim) return drop()
+    held = claim
+    if (!claim) return output.drop()
     while (!signal.aborted && (await shipBatch(claim)));
   }
 
@@ -132,22 +117,42 @@ export function createShipper(
           .finally(() => {
             working = undefined
           })
-      } else if (next === 'leave' || stale) {
-        working = drop().finally(() => {
+      } else if (next === 'leave' || output.isStale()) {
+        working = output.drop().finally(() => {
           working = undefined
         })
       }
     },
-    reopen() {
-      stale = true
-    },
+    reopen: output.reopen,
     idle: async () => working,
     async close() {
       await working
-      await drop()
-      const { claim } = held
-      if (claim) await releaseAuditSink(ledger, { id, fence: claim.fence }).catch(() => {})
+      await output.drop()
+      if (held) await releaseAuditSink(ledger, { id, fence: held.fence }).catch(() => {})
     },
+  }
+}
+
+function heldOutput(open: () => Promise<Output>) {
+  let output: Output | undefined
+  let stale = false
+  const drop = async (): Promise<void> => {
+    const dropped = output
+    output = undefined
+    stale = false
+    await dropped?.close().catch(() => {})
+  }
+  return {
+    drop,
+    async opened(): Promise<Output> {
+      if (stale) await drop()
+      output ??= await open()
+      return output
+    },
+    reopen(): void {
+      stale = output !== undefined
+    },
+    isStale: () => stale,
   }
 }
 

@@ -52,7 +52,8 @@ export function checkAppRole(
 }
 
 /** What nobody could send back, or an index not take, is no role_id. */
-export const isRoleId = (text: string): boolean => /^[^\p{Cc}\p{Cs}]{1,256}$/u.test(text) && text === text.trim()
+export const isRoleId = (text: string): boolean =>
+  /^[^\p{Cc}\p{Cs}]{1,256}$/u.test(text) && text === text.trim()
 
 export function checkRoleId(text: string): void {
   if (text === '') throw refused('invalid role_id supplied, or failed to generate a role_id')
@@ -68,7 +69,8 @@ const MOST_USES = 2_147_483_647
 export function usesField(fields: WireFields, name: string): number | undefined {
   const value = fields[name] ?? undefined
   if (value === undefined) return undefined
-  if (typeof value !== 'number' || !Number.isSafeInteger(value)) throw refused(`${name} must be a whole number`)
+  if (typeof value !== 'number' || !Number.isSafeInteger(value))
+    throw refused(`${name} must be a whole number`)
   if (value < 0) throw refused(`${name} cannot be negative`)
   if (value > MOST_USES) throw refused(`${name} cannot be over ${MOST_USES}`)
   return value

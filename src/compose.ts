@@ -31,7 +31,7 @@ import type { TracingSettings } from './lib/tracing-settings.ts'
 import { VERSION } from './lib/version.ts'
 import { openWakeups } from './queue/wakeups.ts'
 import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
-import { showAuditGauges, showGauges } from './telemetry/gauges.ts'
+import { showGauges } from './telemetry/gauges.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 
@@ -118,7 +118,7 @@ async function composeOn(
   const installation = await installationId(ledger, newId())
   const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
   const trail = openTrail(ledger)
-  const shipping = composeShipping({ ledger, secrets, log })
+  const shipping = composeShipping({ ledger, secrets, metrics, log })
   // Whatever a wrong master key stops comes before anything that would have to be closed again.
   const base: Base = {
     ledger: auditedLedger(ledger, trail),
@@ -147,7 +147,6 @@ async function composeOn(
     openTargets: leases.targets.all,
     ledgerUse: ledger.connections,
   })
-  showAuditGauges(metrics, shipping.sinks)
   const { checkpoints, auditLog } = composeAuditLog({ ledger, log }, base.signer)
   const tables = routeTables({ ...base, ...leases, ...access, auditLog, auditSinks: composeAuditSinks(base) })
   const api = createApi({

@@ -1,9 +1,12 @@
 import {
   type AuditCheckpoint,
+  type AuditHead,
+  auditHeads,
   auditTime,
+  auditWriters,
   insertCheckpoint,
-  movedHeads,
   recentCheckpoints,
+  startedWriters,
 } from '../ledger/audit.ts'
 import type { Db, Ledger } from '../ledger/db.ts'
 import { messageOf } from '../lib/errors.ts'
@@ -40,8 +43,15 @@ export function createCheckpoints(parts: {
   let stopped = true
   let failing = false
 
-  const makeAfter = (seconds: number): Promise<Made> =>
-    ledger.transaction((db) => makeOn(db, parts, seconds)).catch(lostOrThrow)
+  let known: Known | undefined
+
+  /** The number, if one was made; `lost` to somebody who made one at the same time. */
+  const makeAfter = async (seconds: number): Promise<number | 'lost' | undefined> => {
+    const made = await ledger.transaction((db) => makeOn(db, parts, known, seconds)).catch(lostOrThrow)
+    if (made === 'lost') return made
+    if (made) known = made.known
+    return made?.number
+  }
 
   const quietly = async (work: () => Promise<unknown>): Promise<void> => {
     try {
@@ -86,31 +96,46 @@ export function createCheckpoints(parts: {
   }
 }
 
-/** The number; undefined when there was nothing to do; `lost` to somebody who made one at the same time. */
-type Made = number | 'lost' | undefined
+/** The chains that may still grow, and how far each had come at a time. */
+type Known = { at: string; seqs: ReadonlyMap<string, number> }
+
+/** The number, if one was made. */
+type Made = { known: Known; number: number | undefined }
 
 async function makeOn(
   db: Db,
   { sign, issuer }: { sign: Sign; issuer: string },
+  known: Known | undefined,
   afterSeconds: number,
-): Promise<Made> {
+): Promise<Made | undefined> {
   const recent = await recentCheckpoints(db)
   const [last] = recent
   // One dated in the future is no reason to wait: the ledger's clock was set back.
   if (last && last.ageSeconds >= 0 && last.ageSeconds < afterSeconds) return undefined
   const at = await auditTime(db)
-  const heads = unnamed(await movedHeads(db), recent)
-  if (Object.keys(heads).length === 0) return undefined
+  const found = await auditHeads(db, await writersNow(db, known))
+  const open = found.filter(({ closed }) => !closed).map(({ writer, seq }) => [writer, seq] as const)
+  const now: Known = { at, seqs: new Map(open) }
+  const heads = unnamed(
+    found.filter(({ writer, seq, recent }) =>
+      known?.seqs.has(writer) ? known.seqs.get(writer) !== seq : recent,
+    ),
+    recent,
+  )
+  if (Object.keys(heads).length === 0) return { known: now, number: undefined }
   const checkpoint = await makeCheckpoint(sign, last, { iss: issuer, at, heads })
   await insertCheckpoint(db, checkpoint)
-  return checkpoint.number
+  return { known: now, number: checkpoint.number }
+}
+
+/** All of them only once: an installation's finished chains are many after years. */
+async function writersNow(db: Db, known: Known | undefined): Promise<string[]> {
+  if (!known) return auditWriters(db)
+  return [...new Set([...known.seqs.keys(), ...(await startedWriters(db, known.at))])]
 }
 
 /** Those heads that no recent checkpoint names as they are. */
-function unnamed(
-  heads: Awaited<ReturnType<typeof movedHeads>>,
-  recent: readonly AuditCheckpoint[],
-): CheckpointHeads {
+function unnamed(heads: readonly AuditHead[], recent: readonly AuditCheckpoint[]): CheckpointHeads {
   const named = new Set(recent.flatMap((checkpoint) => Object.entries(headsNamedBy(checkpoint)).map(placeOf)))
   const moved = heads.map(({ writer, seq, hash }) => [writer, { seq, hash }] as const)
   return Object.fromEntries(moved.filter((head) => !named.has(placeOf(head))))

@@ -10,6 +10,8 @@ export type AuditEvent = {
   /** `close` is written by the chain alone, as a writer's last event. */
   type: 'request' | 'login' | 'lease_step' | 'system' | 'close'
   request_id?: string | undefined
+  /** What the caller calls the request: their word. */
+  client_request_id?: string | undefined
   who?: AuditedCaller | undefined
   what: {
     /** The operation or the step: `update`, `login`, `disconnect`. */

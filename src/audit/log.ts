@@ -1,16 +1,25 @@
-import { type AuditPlace, type AuditQuestion, findAuditEvents, lastCheckpoint } from '../ledger/audit.ts'
+import {
+  type AuditPlace,
+  type AuditQuestion,
+  findAuditEvents,
+  lastCheckpoint,
+  newestPlaceTime,
+} from '../ledger/audit.ts'
 import type { Db } from '../ledger/db.ts'
 import { checkpointHash, type StoredCheckpoint } from './checkpoint.ts'
 
 export type { AuditPlace, AuditQuestion }
 
-/** An event as questions are answered; `event` is what it says, as text when it is no JSON any more. */
-export type LoggedEvent = { writer: string; seq: number; at: string; hash: string; event: unknown }
+/** An event as questions are answered; `body` is what it says, as text when it is no JSON any more. */
+export type LoggedEvent = { writer: string; seq: number; at: string; hash: string; body: unknown }
+
+/** Without an end, who reads page by page would follow the events of his own reading for ever. */
+export type NextPage = { after: AuditPlace; to: string | undefined }
 
 /** The audit log as it may be asked. What it answers is what the ledger holds; whether that is sound, `verifyLog` tells. */
 export type AuditLog = {
-  /** Oldest first. `next` is where the next page begins, when there is one. */
-  find(question: AuditQuestion): Promise<{ events: LoggedEvent[]; next: AuditPlace | undefined }>
+  /** Oldest first. `next` says, when there is a next page, what to change in the question for it. */
+  find(question: AuditQuestion): Promise<{ events: LoggedEvent[]; next: NextPage | undefined }>
   newestCheckpoint(): Promise<(StoredCheckpoint & { hash: string }) | undefined>
 }
 
@@ -22,8 +31,11 @@ export function createAuditLog(ledger: Db): AuditLog {
       const page = found.slice(0, limit)
       const last = found.length > limit ? page.at(-1) : undefined
       return {
-        events: page.map(({ writer, seq, at, hash, body }) => ({ writer, seq, at, hash, event: said(body) })),
-        next: last && { at: last.place, writer: last.writer, seq: last.seq },
+        events: page.map(({ writer, seq, at, hash, body }) => ({ writer, seq, at, hash, body: said(body) })),
+        next: last && {
+          after: { at: last.place, writer: last.writer, seq: last.seq },
+          to: question.to ?? (await newestPlaceTime(ledger)),
+        },
       }
     },
     async newestCheckpoint() {

@@ -19,7 +19,17 @@ import type { Base } from './base.ts'
 const ENGINE_TYPES: readonly EngineType[] = [postgres]
 
 /** What makes leases, keeps them alive and ends them. */
-export function composeLeases({ signer, ledger, trail, secrets, wakeups, metrics, mayGrant, trace, log }: Base) {
+export function composeLeases({
+  signer,
+  ledger,
+  trail,
+  secrets,
+  wakeups,
+  metrics,
+  mayGrant,
+  trace,
+  log,
+}: Base) {
   const receipts = createReceiptSigner(signer)
   const [wake, wakeAt] = [wakeups.wake, wakingAt(wakeups)]
   const targets = createTargets({

@@ -18,6 +18,7 @@ import {
   readIdempotencyKey,
   readRequestId,
   readToken,
+  readTraceparent,
   readWrapTtl,
   sourceOf,
 } from './headers.ts'
@@ -74,7 +75,7 @@ export function createApi(parts: AppParts): Api {
 type HttpRequest = IncomingMessage & { originalUrl: string }
 
 const traced = ({ serving }: AppParts, req: HttpRequest, work: (trace?: Serving) => Promise<void>) =>
-  serving ? serving(String(req.headers.traceparent ?? ''), work) : work()
+  serving ? serving(readTraceparent(req), work) : work()
 
 async function serve(
   parts: AppParts,
@@ -176,7 +177,14 @@ async function answer(
   if (!target) return errorsReply(404, [])
   const operation = readOperation(req.method ?? '', target.query)
   request.operation = operation
-  const parameters = await readParameters(req, operation, target.query)
+  const parameters = await readParameters(req, operation, target.query).catch(async (error) => {
+    // For the record alone: what was sent to a login is an attempt to log in, whether or not it could be read.
+    await find(parts, request, target, operation).then(
+      (found) => Object.assign(request, { found }),
+      () => {},
+    )
+    throw error
+  })
   request.parameters = parameters
   const wrapTtlSeconds = readWrapTtl(req)
   const wrapping = wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }

@@ -45,9 +45,13 @@ export async function recordOutcome(
  * Everything that authenticates or is decided upon. Not what anyone may see without a token, not what was refused
  * before it was understood, and not what a rate limit turned away: it must cost less to refuse than to ask.
  */
-function isOfInterest({ operation, found, principal, decision }: Request, { status }: { status: number }) {
+function isOfInterest(
+  { operation, found, parameters, principal, decision }: Request,
+  { status }: { status: number },
+) {
   if (!operation || !found) return false
   if (status === 429 && !decision) return false
+  if (!parameters) return found.endpoint?.login === true
   return found.endpoint?.proof !== 'none' || found.endpoint.login === true || principal !== undefined
 }
 
@@ -68,6 +72,7 @@ function eventOf(request: Request, hash: AuditHash, { result, facts, outcome, er
   return {
     type: found?.endpoint?.login ? 'login' : 'request',
     request_id: request.id,
+    client_request_id: request.clientRequestId,
     who: { ...caller(request, result), source_address: request.source },
     what: {
       operation: found?.endpoint?.login ? 'login' : (request.operation ?? 'none'),
@@ -161,9 +166,17 @@ const PLAIN: ReadonlySet<string> = new Set([
   'accessor',
   'allowed_roles',
   'approvers',
+  'audience',
+  'bound_audiences',
+  'bound_cidrs',
+  'bound_issuer',
+  'bound_service_account_names',
+  'bound_service_account_namespaces',
+  'bound_subject',
   'condition',
   'db_name',
   'default_lease_ttl',
+  'default_role',
   'default_ttl',
   'description',
   'display_name',
@@ -172,8 +185,12 @@ const PLAIN: ReadonlySet<string> = new Set([
   'force',
   'format',
   'group_by',
+  'groups_claim',
   'increment',
   'interval',
+  'issuer',
+  'jwks_url',
+  'kubernetes_host',
   'lease_id',
   'max_lease_ttl',
   'max_leases',
@@ -183,6 +200,8 @@ const PLAIN: ReadonlySet<string> = new Set([
   'no_default_policy',
   'no_parent',
   'num_uses',
+  'oidc_client_id',
+  'oidc_discovery_url',
   'path',
   'paths',
   'period',
@@ -191,15 +210,25 @@ const PLAIN: ReadonlySet<string> = new Set([
   'prefix',
   'principal',
   'rate',
+  'recheck_on_renew',
   'redirect_uri',
   'renewable',
   'role',
   'role_name',
   'role_type',
+  'secret_id_num_uses',
+  'secret_id_ttl',
+  'sync',
   'target',
+  'token_bound_cidrs',
+  'token_max_ttl',
+  'token_no_default_policy',
+  'token_num_uses',
+  'token_period',
   'token_policies',
   'token_ttl',
-  'token_max_ttl',
+  'token_type',
   'ttl',
   'type',
+  'user_claim',
 ])

@@ -60,11 +60,14 @@ export function readIdempotencyKey(req: IncomingMessage): string | undefined {
   return key
 }
 
-/** The caller's own name for its request; undefined when that is none we would log. Who sends a token here is not helped. */
+/** The caller's own name for its request; undefined when it is not one to be put into a log. */
 export function readRequestId(req: IncomingMessage): string | undefined {
   const id = header(req, 'x-request-id')
   return id !== undefined && /^[\w.:-]{1,64}$/.test(id) && id.search(TOKEN_LIKE) < 0 ? id : undefined
 }
+
+/** Where the caller's own trace stands, unchecked. */
+export const readTraceparent = (req: IncomingMessage): string | undefined => header(req, 'traceparent')
 
 /** The caller's address; an IPv4 one in plain form. Forwarding headers are not believed. */
 export const sourceOf = (req: IncomingMessage): string =>

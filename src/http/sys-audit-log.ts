@@ -1,5 +1,5 @@
 import { isTime } from '../audit/chain.ts'
-import type { AuditLog, AuditPlace, AuditQuestion } from '../audit/log.ts'
+import type { AuditLog, AuditQuestion, NextPage } from '../audit/log.ts'
 import type { AuditHash } from '../audit/parameters.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Decoded, defaulted, type Fields, int, oneOf, required, text } from './fields.ts'
@@ -76,13 +76,14 @@ function questionOf({
   if (limit < 1 || limit > MAX_LIMIT) {
     throw new BrokerError('invalid_request', `limit: expected a number from 1 to ${MAX_LIMIT}`)
   }
+  const page = after ? pageOf(after) : undefined
   return {
     ...same,
     limit,
     leaseId: lease_id,
     from: from === undefined ? undefined : timeOf('from', from),
-    to: to === undefined ? undefined : timeOf('to', to),
-    after: after ? placeOf(after) : undefined,
+    to: to === undefined ? page?.to : timeOf('to', to),
+    after: page?.after,
   }
 }
 
@@ -105,24 +106,28 @@ function timeOf(name: string, sent: string): string {
 const isLedgerTime = (at: string): boolean =>
   isTime(at) && !at.startsWith('0000') && new Date(at).toISOString().startsWith(at.slice(0, 19))
 
-const cursorOf = ({ at, writer, seq }: AuditPlace): string =>
-  Buffer.from(JSON.stringify([at, writer, seq])).toString('base64url')
+const cursorOf = ({ after: { at, writer, seq }, to }: NextPage): string =>
+  Buffer.from(JSON.stringify([at, writer, seq, to])).toString('base64url')
 
-/** A place is no secret and gives no right: a made-up one begins elsewhere in what the caller may read anyway. */
-function placeOf(cursor: string): AuditPlace {
-  const [at, writer, seq, ...more] = membersOf(cursor)
+/** A cursor is no secret and gives no right: a made-up one begins elsewhere in what the caller may read anyway. */
+function pageOf(cursor: string): NextPage {
+  const [at, writer, seq, to, ...more] = membersOf(cursor)
   if (
-    typeof at === 'string' &&
-    (isLedgerTime(at) || /^-?infinity$/.test(at)) &&
+    isPlaceTime(at) &&
     typeof writer === 'string' &&
     !writer.includes('\0') &&
     Number.isSafeInteger(seq) &&
+    isPlaceTime(to) &&
     more.length === 0
   ) {
-    return { at, writer, seq: seq as number }
+    return { after: { at, writer, seq: seq as number }, to }
   }
   throw new BrokerError('invalid_request', 'after: expected what an earlier answer gave as next')
 }
+
+/** Infinite ones are left behind by tampering alone, and asked for like others. */
+const isPlaceTime = (at: unknown): at is string =>
+  typeof at === 'string' && (isLedgerTime(at) || /^-?infinity$/.test(at))
 
 function membersOf(cursor: string): unknown[] {
   try {

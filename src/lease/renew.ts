@@ -59,7 +59,10 @@ export function createRenew(parts: {
     { max: LEDGER_BATCH },
   )
 
-  const renew = async (ask: Parameters<Renew>[0], on: (engine: string, target: string) => void): Promise<LeaseTerms> => {
+  const renew = async (
+    ask: Parameters<Renew>[0],
+    on: (engine: string, target: string) => void,
+  ): Promise<LeaseTerms> => {
     const { leaseId, incrementSeconds, mayTouch, stillAllowed } = ask
     const { path, id } = splitLeaseId(leaseId)
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {

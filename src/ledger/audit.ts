@@ -24,6 +24,11 @@ export async function insertAuditEvents(db: Db, rows: readonly AuditRow[]): Prom
   )
 }
 
+const timeText = (time: string): string =>
+  `to_char(${time} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+
+const PLACE_TIME = `case when isfinite(at_time) then ${timeText('at_time')} else at_time::text end`
+
 export type StoredAuditEvent = { writer: string; seq: number; at: string; body: string; hash: string }
 
 /** What to look for; undefined is anything. Times are as the log writes them, and inclusive. */
@@ -69,13 +74,22 @@ function findSql({ leaseId, principal, target }: AuditQuestion): string {
   if (principal !== undefined) leading = 'principal = $6'
   if (leaseId !== undefined) leading = 'lease_id = $7'
   return `select writer, seq, at, body, hash,
-       case when isfinite(at_time) then ${timeText('at_time')} else at_time::text end as place
+       ${PLACE_TIME} as place
      from leasehold.audit_event
      where ${leading} and at_time >= $1::timestamptz and at_time <= $2::timestamptz
        and (at_time, writer, seq) > ($3::timestamptz, $4::text, $5::bigint)
        and ($6::text is null or principal = $6) and ($7::text is null or lease_id = $7)
        and ($8::text is null or target = $8) and ($9::text is null or type = $9)
      order by at_time, writer, seq limit $10`
+}
+
+/** The time by which the last event is ordered now. */
+export async function newestPlaceTime(db: Db): Promise<string | undefined> {
+  const row = await one<{ at: string }>(
+    db,
+    `select ${PLACE_TIME} as at from leasehold.audit_event order by at_time desc, writer desc, seq desc limit 1`,
+  )
+  return row?.at
 }
 
 const PAGE = 1_000
@@ -121,7 +135,7 @@ export const lastCheckpoint = (db: Db): Promise<AuditCheckpoint | undefined> =>
 export const insertCheckpoint = (db: Db, { number, jws }: AuditCheckpoint): Promise<unknown> =>
   db.query('insert into leasehold.audit_checkpoint (number, jws) values ($1, $2)', [number, jws])
 
-/** The newest first, as many as say about every chain that `movedHeads` may answer what was said of it last. */
+/** The newest first, of the last minutes at least. */
 export const recentCheckpoints = (db: Db): Promise<(AuditCheckpoint & { ageSeconds: number })[]> =>
   many(
     db,
@@ -129,20 +143,46 @@ export const recentCheckpoints = (db: Db): Promise<(AuditCheckpoint & { ageSecon
      from leasehold.audit_checkpoint order by number desc limit 64`,
   )
 
-/**
- * Where each chain stands that may have been written since the last checkpoint. An event may be dated before it and
- * committed after it, by as long as a transaction lasts, so chains of the last minutes before it are among them.
- */
-export const movedHeads = (db: Db): Promise<{ writer: string; seq: number; hash: string }[]> =>
-  many(
+/** Every chain there ever was: two steps down an index for each, however many events it has. */
+export async function auditWriters(db: Db): Promise<string[]> {
+  const rows = await many<{ writer: string }>(
     db,
-    `select writer, seq, event.hash
-     from (
-       select writer, max(seq) as seq from leasehold.audit_event
-       where at_time > coalesce((select made_at from leasehold.audit_checkpoint order by number desc limit 1),
-         '-infinity') - interval '5 minutes'
-       group by writer) moved
-     join leasehold.audit_event event using (writer, seq)`,
+    `with recursive known as (
+       (select writer from leasehold.audit_event order by writer limit 1)
+       union all
+       select (select e.writer from leasehold.audit_event e where e.writer > known.writer order by e.writer limit 1)
+       from known where known.writer is not null)
+     select writer from known where writer is not null`,
+  )
+  return rows.map(({ writer }) => writer)
+}
+
+/** An event may be dated so long before it is committed: longer than any transaction. */
+const LATE = `interval '5 minutes'`
+
+/** The chains that began after a time, and maybe some that began a little before. */
+export async function startedWriters(db: Db, after: string): Promise<string[]> {
+  const rows = await many<{ writer: string }>(
+    db,
+    `select writer from leasehold.audit_event where seq = 1 and at_time > $1::timestamptz - ${LATE}`,
+    [after],
+  )
+  return rows.map(({ writer }) => writer)
+}
+
+/** Where a chain stands; `recent` when it may have come there after the last checkpoint. */
+export type AuditHead = { writer: string; seq: number; hash: string; closed: boolean; recent: boolean }
+
+export const auditHeads = (db: Db, writers: readonly string[]): Promise<AuditHead[]> =>
+  many<AuditHead>(
+    db,
+    `select head.writer, head.seq, head.hash, head.type = 'close' as closed, head.at_time > coalesce(
+       (select made_at from leasehold.audit_checkpoint order by number desc limit 1), '-infinity') - ${LATE} as recent
+     from unnest($1::text[]) as asked (writer)
+     cross join lateral (
+       select writer, seq, hash, type, at_time from leasehold.audit_event e
+       where e.writer = asked.writer order by e.seq desc limit 1) head`,
+    [writers],
   )
 
 /** The ledger's time as the log writes it. */
@@ -161,6 +201,3 @@ export async function newestAuditTime(db: Db): Promise<string> {
   const now = await auditTime(db)
   return row && row.at > now ? row.at : now
 }
-
-const timeText = (time: string): string =>
-  `to_char(${time} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`

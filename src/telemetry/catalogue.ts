@@ -127,6 +127,10 @@ export const CATALOGUE = {
     help: 'Audit events that a sink has not taken yet.',
     labels: ['sink'],
   },
+  leasehold_granting_closed: {
+    type: 'gauge',
+    help: '1 while this process grants nothing, because an audit sink is too far behind.',
+  },
 } as const satisfies Record<string, MetricSpec>
 
 export type MetricName = keyof typeof CATALOGUE

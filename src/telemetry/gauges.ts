@@ -59,11 +59,13 @@ export function showGauges({ gauge }: Pick<Metrics, 'gauge'>, sources: GaugeSour
   )
 }
 
+type Shipping = {
+  sinks(): readonly { path: string; backlog: number; lagSeconds: number | null }[]
+  mayGrant(): string | undefined
+}
+
 /** How the audit sinks stood when they were last looked at, which is every second. */
-export function showAuditGauges(
-  { gauge }: Pick<Metrics, 'gauge'>,
-  sinks: () => readonly { path: string; backlog: number; lagSeconds: number | null }[],
-): void {
+export function showAuditGauges({ gauge }: Pick<Metrics, 'gauge'>, { sinks, mayGrant }: Shipping): void {
   gauge('leasehold_audit_backlog_events', () =>
     sinks().map(({ path: sink, backlog }) => ({ labels: { sink }, value: backlog })),
   )
@@ -73,6 +75,7 @@ export function showAuditGauges(
       value: Math.max(0, lagSeconds ?? 0),
     })),
   )
+  gauge('leasehold_granting_closed', () => [{ value: mayGrant() === undefined ? 0 : 1 }])
 }
 
 type Labels = Readonly<Record<string, string>>

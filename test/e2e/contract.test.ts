@@ -371,6 +371,60 @@ test('a login with the token of a Kubernetes service account', async () => {
   expect(ends.map(({ status }) => status)).toEqual([500, 204, 204])
 })
 
+test('a login with a role_id and a secret id, at a nested path', async () => {
+  const at = 'auth/team-b/machines'
+  const role = {
+    role_id: 'batch',
+    secret_id_num_uses: 3,
+    secret_id_ttl: '1h',
+    bound_cidr_list: '127.0.0.1/8',
+  }
+  const terms = {
+    metadata: '{"a":"b"}',
+    cidr_list: ['127.0.0.1'],
+    token_bound_cidrs: '',
+    num_uses: 2,
+    ttl: 60,
+  }
+  const secretIds = `${at}/role/batch/secret-id`
+  const asks: [string, string, object?, string?][] = [
+    ['POST', `sys/${at}`, { type: 'approle' }],
+    ['LIST', `${at}/role`],
+    ['POST', `${at}/role/batch`, { bind_secret_id: false }],
+    ['PUT', `${at}/role/batch`, { ...role, ttl: '10m' }],
+    ['GET', `${at}/role/batch`],
+    ['LIST', `${at}/role`],
+    ['GET', `${at}/role/batch/role-id`],
+    ['POST', `${at}/role/batch/role-id`, { role_id: 'nightly' }],
+    ['POST', `${at}/role/none/role-id`, { role_id: 'nightly' }],
+    ['LIST', secretIds],
+    ['POST', secretIds, { num_uses: 4 }],
+    ['PUT', `${at}/role/batch/custom-secret-id`, { secret_id: 'short', ...terms }],
+    ['POST', `${secretIds}/lookup`, { secret_id: 'other' }],
+    ['POST', `${secretIds}/lookup`, { secret_id: 'short' }],
+    ['POST', `${at}/login`, { role_id: 'nightly', secret_id: 'short' }, ''],
+    ['PUT', `${at}/login`, { role_id: 'nightly', secret_id: 'no' }, ''],
+    ['POST', `${secretIds}/destroy`, { secret_id: 'short' }],
+  ]
+  const answers: number[] = []
+  for (const one of asks) answers.push((await ask(...one)).status)
+  expect(answers).toEqual([
+    204, 404, 400, 204, 200, 200, 200, 204, 404, 404, 400, 200, 204, 200, 200, 400, 204,
+  ])
+
+  const { secret_id_accessor } = (await ask('POST', secretIds, terms)).json.data
+  const ends = [
+    await ask('LIST', secretIds),
+    await ask('POST', `${secretIds}-accessor/lookup`, { secret_id_accessor }),
+    await ask('POST', `${secretIds}-accessor/destroy`, { secret_id_accessor }),
+    await ask('POST', `${secretIds}-accessor/destroy`, { secret_id_accessor }),
+    await ask('POST', `${at}/tidy/secret-id`),
+    await ask('DELETE', `${at}/role/batch`),
+    await ask('DELETE', `sys/${at}`),
+  ]
+  expect(ends.map(({ status }) => status)).toEqual([200, 200, 204, 404, 202, 204, 204])
+})
+
 test('a login of a person, at a nested path', async () => {
   const provider = await startOidcIssuer([await newSigningKey('first')], {}, { claims: { alice: {} } })
   const at = 'auth/team-b/people'

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { decodeProtectedHeader } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { headsNamedBy } from '../../src/audit/checkpoint.ts'
+import { openTrail } from '../../src/audit/trail.ts'
 import { lastCheckpoint } from '../../src/ledger/audit.ts'
 import { type AuditWorld, anEvent, openAuditWorld } from './audit-log-world.ts'
 
@@ -25,6 +27,9 @@ const checkpoints = async () =>
   (await world.test.ledger.query<{ number: number }>('select number from leasehold.audit_checkpoint'))
     .rowCount
 
+/** What the last checkpoint names. */
+const named = async () => headsNamedBy((await lastCheckpoint(world.test.ledger)) ?? { number: 0, jws: '' })
+
 describe('checkpoints', () => {
   test('name what moved since the last, and only when something did', async () => {
     expect(await world.checkpoints.make()).toBeUndefined()
@@ -41,6 +46,21 @@ describe('checkpoints', () => {
       checkpoints: 2,
       uncheckpointed: 0,
     })
+  })
+
+  test('of a process that starts name what a lost one left behind, and nothing old again', async () => {
+    await world.record('r1')
+    await world.checkpoints.make()
+    await world.test.advance(3_600)
+    const lost = openTrail(world.test.ledger)
+    await lost.record(anEvent())
+    expect(await world.another().make()).toBe(2)
+    expect(Object.values(await named())).toEqual([expect.objectContaining({ seq: 1 })])
+    await lost.record(anEvent())
+    await world.record('r2')
+    expect(await world.checkpoints.make()).toBe(3)
+    expect(Object.values(await named())).toHaveLength(2)
+    expect(await world.report()).toMatchObject({ problemsTotal: 0, uncheckpointed: 0 })
   })
 
   test('are signed by the key of receipts, as something else', async () => {

@@ -1,6 +1,6 @@
 import { CompactSign, exportJWK, generateKeyPair } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { makeCheckpoint } from '../../src/audit/checkpoint.ts'
+import { createCheckpoints } from '../../src/audit/checkpoints.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { type Audited, aJob, auditedLedger, onBehalfOf } from '../../src/audit/request.ts'
 import { openTrail, type Trail } from '../../src/audit/trail.ts'
@@ -8,14 +8,11 @@ import { verifyLog } from '../../src/audit/verify.ts'
 import {
   auditCheckpoints,
   auditEvents,
-  auditTime,
   findAuditEvents,
-  insertCheckpoint,
-  lastCheckpoint,
-  movedHeads,
   type StoredAuditEvent,
 } from '../../src/ledger/audit.ts'
 import { ledgerFlight } from '../../src/ledger/flight.ts'
+import { createLogger } from '../../src/lib/log.ts'
 import { failed, ok } from '../../src/lib/result.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 
@@ -49,16 +46,13 @@ const jwks = { keys: [{ ...(await exportJWK(keys.publicKey)), kid: 'k', alg: 'Ed
 const sign = (payload: Uint8Array, typ: string) =>
   new CompactSign(payload).setProtectedHeader({ alg: 'EdDSA', kid: 'k', typ }).sign(keys.privateKey)
 
-async function checkpoint(): Promise<void> {
-  const heads = Object.fromEntries(
-    (await movedHeads(world.ledger)).map(({ writer, seq, hash }) => [writer, { seq, hash }]),
-  )
-  const at = await auditTime(world.ledger)
-  await insertCheckpoint(
-    world.ledger,
-    await makeCheckpoint(sign, await lastCheckpoint(world.ledger), { iss: 'test', at, heads }),
-  )
-}
+const checkpoint = () =>
+  createCheckpoints({
+    ledger: world.ledger,
+    sign,
+    issuer: 'test',
+    log: createLogger('silent', 'json'),
+  }).make()
 const verify = () =>
   verifyLog(
     { checkpoints: auditCheckpoints(world.ledger), events: auditEvents(world.ledger) },

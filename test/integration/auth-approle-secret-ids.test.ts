@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ApiAnswer, TestBroker } from '../support/broker.ts'
-import { type AppRoleWorld, openAppRoleWorld } from './auth-approle-world.ts'
+import { untilSomeoneWaits } from '../support/ledger-rows.ts'
+import { type AppRoleWorld, openAppRoleWorld, withoutAudit } from './auth-approle-world.ts'
 
 let world: AppRoleWorld
 let at: TestBroker
@@ -17,11 +18,7 @@ const shown = ({ status, json }: ApiAnswer) => [status, json]
 const refusal = (status: number, text: unknown) => [status, { errors: [text] }]
 const NO_ROLE = 'role "nobody" does not exist'
 
-/** The ledger but for its audit log, which hears of refusals too. */
-const state = async () => {
-  const { audit_event: _, ...rest } = await world.dump()
-  return rest
-}
+const state = async () => withoutAudit(await world.dump())
 
 describe('a role', () => {
   test('is read back as it was written, without its role_id; what is left out stays', async () => {
@@ -316,14 +313,14 @@ describe('a secret id', () => {
   test('that could not be delivered is taken back', async () => {
     await world.role('lost')
     const { port } = new URL(at.url)
-    await at.ledger.ledger.transaction(async (db) => {
+    const { ledger } = at.ledger
+    await ledger.transaction(async (db) => {
       // Holds the answer back until its caller has gone.
       await db.query(`select from leasehold.auth_role where name = 'lost' for update`)
       const socket = connect({ port: Number(port), host: '127.0.0.1' })
-      socket.end(
-        `POST /v1/${ROLES}/lost/secret-id HTTP/1.1\r\nHost: x\r\nX-Vault-Token: ${at.root}\r\nContent-Length: 2\r\n\r\n{}`,
-      )
-      await untilWaiting(db)
+      const head = `Host: x\r\nX-Vault-Token: ${at.root}\r\nContent-Length: 2`
+      socket.write(`POST /v1/${ROLES}/lost/secret-id HTTP/1.1\r\n${head}\r\n\r\n{}`)
+      await untilSomeoneWaits(ledger)
       socket.destroy()
       await once(socket, 'close')
     })
@@ -351,12 +348,3 @@ test('a role that goes while secret ids are made and used leaves none behind', a
   expect(rows).toEqual([])
   expect((await world.login({ role_id, secret_id })).status).toBe(400)
 })
-
-async function untilWaiting(db: { query(sql: string): Promise<{ rowCount: number | null }> }): Promise<void> {
-  for (;;) {
-    const { rowCount } = await db.query(
-      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
-    )
-    if (rowCount) return
-  }
-}

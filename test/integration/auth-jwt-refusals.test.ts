@@ -30,13 +30,31 @@ const BAD_TOKEN =
   'error validating token: its signature, algorithm, times, issuer, subject or audience is not what this role accepts'
 const BAD_CLAIMS = 'error validating claims: a claim this role asks for is missing or has another value'
 
-/** Logs in, which must be refused, and must leave no trace. */
+/** What is on record of a request. */
+async function recordOf(requestId: string | null) {
+  const { rows } = await world.at.ledger.ledger.query<{ body: string }>(
+    `select body from leasehold.audit_event where body::json ->> 'request_id' = $1`,
+    [requestId],
+  )
+  return rows.map(({ body }) => body)
+}
+
+/** Logs in, which must be refused, and must change nothing but the record, where it is once and without the token. */
 async function refusal(role: string, data: Record<string, unknown>, mount?: string) {
   const before = await world.census()
   const answer = await world.login(role, data, mount)
   expect(await world.census()).toEqual(before)
   expect(answer.headers.get('content-type')).toBe('application/json')
   expect(Object.keys(answer.json)).toEqual(['errors'])
+  const [event, ...more] = await recordOf(answer.headers.get('leasehold-request-id'))
+  expect(more).toEqual([])
+  expect(JSON.parse(event ?? '{}')).toMatchObject({
+    type: 'login',
+    who: { source_address: '127.0.0.1' },
+    outcome: { status: answer.status, message: answer.json.errors[0] },
+  })
+  const { jwt } = data
+  if (typeof jwt === 'string' && jwt.length > 10) expect(event).not.toContain(jwt.slice(0, 200))
   return [answer.status, ...answer.json.errors]
 }
 

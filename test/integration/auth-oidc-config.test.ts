@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newSigningKey, type OidcIssuer, PEOPLE_CLIENT, startOidcIssuer } from '../support/oidc-issuer.ts'
-import { type OidcWorld, openOidcWorld, REDIRECT } from './auth-oidc-world.ts'
+import { type OidcWorld, openOidcWorld, REDIRECT, refusal } from './auth-oidc-world.ts'
 
 let world: OidcWorld
 let other: OidcIssuer
@@ -150,6 +150,22 @@ describe('the configuration', () => {
     expect([status, json.errors]).toEqual([400, [expect.stringMatching(text)]])
     expect((await api('GET', 'auth/none/config')).status).toBe(404)
     expect(await sealedSecrets()).toEqual(before)
+  })
+
+  test('whose secret the store has lost lets nobody begin, until it is written again', async () => {
+    const before = await sealedSecrets()
+    await world.mount('lost')
+    const [name] = (await sealedSecrets()).filter((one) => !before.includes(one))
+    await world.at.ledger.ledger.query('delete from leasehold.sealed_secret where name = $1', [name])
+    await world.at.ledger.ledger.query('delete from leasehold.rate_count')
+    expect(await refusal(world.askUrl({}, 'lost'))).toEqual([
+      400,
+      expect.stringMatching(/^error getting provider for login operation: /),
+    ])
+    expect((await world.waiting()).counts).toEqual([])
+    const { data } = (await api('GET', 'auth/lost/config')).json
+    await write('lost', { ...data, oidc_client_secret: PEOPLE_CLIENT.secret })
+    expect((await world.logIn('alice', '', 'lost')).metadata).toEqual({ role: 'people' })
   })
 
   test('goes, secret and all, with its mount', async () => {

@@ -124,3 +124,9 @@ export async function openOidcWorld(): Promise<OidcWorld> {
     },
   }
 }
+
+/** The status and the texts of an answer that has to be an error. */
+export async function refusal(answer: Promise<Answer>): Promise<unknown[]> {
+  const { status, json } = await answer
+  return [status, ...json.errors]
+}

@@ -57,7 +57,7 @@ export function createShipping(parts: Parts): Shipping {
   }
 
   const look = async (): Promise<void> => {
-    await countAuditBacklogs(ledger)
+    if (states.length > 0) await countAuditBacklogs(ledger)
     states = await listAuditSinks(ledger)
     closed = tellChange(log, closed, states.find(isTooFarBehind))
     for (const state of states) {

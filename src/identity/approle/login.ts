@@ -43,7 +43,7 @@ export function createAppRoleLogin(ledger: Ledger): (ask: AppRoleLoginAsk) => Pr
     const found = await roleOf(reading.revision, mount.id, roleId)
     if (found && !asRole(found).bind_secret_id) return { found, secret: undefined }
     if (text === '') throw new AppRoleLoginRefused('missing_secret_id')
-    // One of no role is looked for as well: how long it takes shall not tell which roles there are.
+    // One of no role is looked for as well: to refuse it shall take no less than to refuse one of a role.
     const secret = await secretOf(secretIdHash(mount.id, found?.name ?? '', text))
     if (!found) throw new AppRoleLoginRefused('unknown_role')
     if (!secret) throw new AppRoleLoginRefused('unknown_secret')

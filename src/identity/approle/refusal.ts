@@ -16,13 +16,14 @@ const WIRE_TEXT = {
   used_up: INVALID,
 } as const
 
-type RefusalReason = keyof typeof WIRE_TEXT
+export type AppRoleRefusalReason = keyof typeof WIRE_TEXT
 
 /** A login that failed a check. The message is for the wire; `reason` is for audit and logs only. */
 export class AppRoleLoginRefused extends BrokerError {
-  readonly reason: RefusalReason
+  readonly reason: AppRoleRefusalReason
+  readonly detail = ''
 
-  constructor(reason: RefusalReason) {
+  constructor(reason: AppRoleRefusalReason) {
     super('invalid_request', WIRE_TEXT[reason])
     this.name = 'AppRoleLoginRefused'
     this.reason = reason

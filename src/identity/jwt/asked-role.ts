@@ -7,13 +7,11 @@ import { refused } from './fields.ts'
 /** Nobody's role is longer, and nobody needs a long name sent back. */
 const MAX_SHOWN = 256
 
-export type AskedRole = { config: Document; roleName: string; spec: Document }
-
 /** The role a login asks for, or the configuration's default, in lower case. Throws the dialect's refusal. */
 export async function askedRole(
   mounts: Pick<AuthMounts, 'loginConfig' | 'loginRole'>,
   ask: { mount: AuthMount; roleName: string | undefined; reading: Reading },
-): Promise<AskedRole> {
+): Promise<{ config: Document; roleName: string; spec: Document }> {
   const { mount, reading } = ask
   const config = await mounts.loginConfig(reading.revision, mount.id)
   const roleName = (ask.roleName || String(config?.default_role ?? '')).toLowerCase()

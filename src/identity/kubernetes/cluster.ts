@@ -3,7 +3,10 @@ import { type KeySource, openKeySource } from '../jwt/key-source.ts'
 import { type ApiOptions, type KubernetesApi, openKubernetesApi } from './api.ts'
 import type { KubernetesConfig } from './config.ts'
 
-/** A mount's checked configuration, opened: keep it for as long as the configuration stays the same, then close it. */
+/**
+ * A mount's checked configuration, opened: keep it for as long as the configuration stays the same. Closing cuts off
+ * logins that are under way; what is just let go of closes its connections by itself.
+ */
 export type Cluster = {
   config: KubernetesConfig
   api: KubernetesApi

@@ -99,10 +99,11 @@ export function createOidcMethod({ ledger, mounts, secrets, states }: Parts): Oi
       if (!config) throw refused('could not load configuration')
       const { roleName, ...identity } = await (await loginOn(config, ask)).finish(ask.callback)
       const spec = await mounts.loginRole(reading.revision, mount.id, roleName)
+      if (!spec) throw new LoginRefused('role_gone')
       return logIn(ledger, {
         mount,
         roleName,
-        token: tokenFieldsOf(spec ?? {}),
+        token: tokenFieldsOf(spec),
         proven: { ...identity, kind: 'human', alias: identity.subject },
         sourceAddress,
         now: reading.now,

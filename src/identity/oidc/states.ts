@@ -29,10 +29,11 @@ export function createOidcStates(ledger: Ledger, most = MOST_PENDING): OidcState
   return {
     of: (source) => ({
       take,
-      async put(id, sealed, expiresAt) {
-        const wait = await putOidcState(ledger, { id, sealed, source, expiresAt }, most)
-        if (wait !== undefined) throw tooMany(wait)
-      },
+      put: (id, sealed, expiresAt) =>
+        ledger.transaction(async (db) => {
+          const wait = await putOidcState(db, { id, sealed, source, expiresAt }, most)
+          if (wait !== undefined) throw tooMany(wait)
+        }),
     }),
     dropExpired: () => dropExpiredOidcStates(ledger),
   }

@@ -19,6 +19,8 @@ create index audit_event_at on leasehold.audit_event (at_time, writer, seq);
 create index audit_event_principal on leasehold.audit_event (principal, at_time) where principal is not null;
 create index audit_event_lease on leasehold.audit_event (lease_id, at_time) where lease_id is not null;
 create index audit_event_target on leasehold.audit_event (target, at_time) where target is not null;
+-- Where each chain begins: how the chains that are new are found.
+create index audit_event_first on leasehold.audit_event (at_time) where seq = 1;
 create index audit_event_written on leasehold.audit_event (written_by, writer, seq);
 
 -- Signed statements of where every chain stood.

@@ -78,6 +78,8 @@ export function createCheckpoints(parts: {
       // Half of it: those of the others that come a little early are then not refused.
       round = quietly(() => makeAfter(intervalMs / 2_000)).then(schedule)
     }, intervalMs * jitter(0.8, 1.2))
+    // One more checkpoint is no reason for a process to live on whose end has gone wrong.
+    timer.unref()
   }
 
   return {

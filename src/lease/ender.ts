@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Account, END_STEPS, type Spec } from '../engine/engine.ts'
 import { ledgerFlight } from '../ledger/flight.ts'
 import { type Doomed, type DoomedLease, doom } from '../ledger/lease-ending.ts'
+import { noteTargetRef } from '../ledger/lease-issue.ts'
 import { findLeaseStates, type LeaseProgress } from '../ledger/lease-queries.ts'
 import type { EndReason } from '../ledger/lease-words.ts'
 import { backoffMs } from '../lib/backoff.ts'
@@ -21,8 +22,11 @@ import type { OpenTarget } from './targets.ts'
 export type Ender = {
   /** Makes leases due now and wakes the workers. Answers how many are on their way out. */
   doom(which: Doomed, reason: EndReason): Promise<number>
-  /** Dooms a lease that nobody got, waiting out a ledger that is away; at last its expiry must do. Never throws. */
-  abandon(id: string, reason: EndReason): Promise<void>
+  /**
+   * Dooms a lease that nobody got, waiting out a ledger that is away; at last its expiry must do. Never throws.
+   * `targetRef` is for an account that is made and may not be active: its end need not wait for a late create.
+   */
+  abandon(id: string, reason: EndReason, targetRef?: string): Promise<void>
   /** Ends an account that no lease will end any more, trying for a while. Never throws. */
   destroy(target: OpenTarget, account: Account, role: Spec): Promise<void>
   /** Ends these leases before it returns, as far as the target lets it; what fails goes on in the background. */
@@ -75,9 +79,10 @@ export function createEnder(parts: EndParts & { worker: string; wake: (targetId:
 
   return {
     doom: async (which, reason) => (await doomAndWake(which, reason)).length,
-    async abandon(id, reason) {
+    async abandon(id, reason, targetRef) {
       for (const untilMs = performance.now() + ABANDON_PATIENCE_MS; ; ) {
         try {
+          if (targetRef !== undefined) await noteTargetRef(ledger, id, targetRef)
           await doomAndWake({ ids: [id] }, reason)
           return
         } catch (error) {

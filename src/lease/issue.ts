@@ -95,7 +95,8 @@ export function createIssue(parts: IssueParts): Issue {
       .activate({ id: plan.intent.id, targetRef: created.targetRef })
       .catch((error) => {
         // It may be active all the same, and nobody will have its secret. Not waited for: the caller has waited enough.
-        void clearingUp(plan, () => parts.ender.abandon(plan.intent.id, 'issue_failed'))
+        const { targetRef } = created
+        void clearingUp(plan, () => parts.ender.abandon(plan.intent.id, 'issue_failed', targetRef))
         throw error
       })
     if (!active) {

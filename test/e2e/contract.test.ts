@@ -26,6 +26,7 @@ let ledger: TestDatabase
 let server: TestPostgres
 let target: PostgresTarget
 let broker: Broker
+let another: () => Promise<Broker>
 let url: string
 let root: string
 
@@ -35,13 +36,15 @@ beforeAll(async () => {
   target = await openPostgresTarget(server, 'CREATEROLE')
   const ledgerUrl = sensitive(ledger.url)
   await migrateLedger({ ledgerUrl, log: silent })
-  broker = await compose({
+  const settings = {
     ledgerUrl,
     queueUrl: sensitive(inject('redisUrl')),
     masterKey: sensitive(randomBytes(32).toString('base64')),
     sweepIntervalMs: 1_000,
     log: silent,
-  })
+  }
+  another = () => compose(settings)
+  broker = await another()
   broker.startWorker()
   url = (await broker.listen({ host: '127.0.0.1', port: 0 })).url
   root = (await broker.tokens.createRootToken()).token.reveal()
@@ -92,6 +95,13 @@ test('state needs no token', async () => {
     get('sys/leases/count?type=irrevocable'),
   ])
   expect(answers.map(({ status }) => status)).toEqual([200, 200, 299, 400, 200, 200, 200, 200, 200, 403, 403])
+})
+
+test('metrics', async () => {
+  expect((await ask('GET', 'sys/metrics')).json.Gauges).toContainEqual(
+    expect.objectContaining({ Name: 'leasehold_build_info' }),
+  )
+  expect((await ask('GET', 'sys/metrics', undefined, 'nobody')).status).toBe(403)
 })
 
 test('mounts at nested paths', async () => {
@@ -521,6 +531,22 @@ test('quotas', async () => {
   const answers: number[] = []
   for (const one of asks) answers.push((await ask(...one)).status)
   expect(answers).toEqual([204, 204, 400, 200, 404, 200, 204, 404, 204, 204, 400, 200, 200, 204, 404])
+})
+
+test('the audit log', async () => {
+  const { next } = (await ask('GET', 'sys/leasehold/audit?limit=1')).json.data
+  // A process leaves a checkpoint behind when it ends.
+  await (await another()).close()
+  expect(
+    await statuses([
+      ask('GET', `sys/leasehold/audit?after=${next}&from=2026-01-01T00:00:00Z&type=request`),
+      ask('GET', 'sys/leasehold/audit?limit=0'),
+      ask('GET', 'sys/leasehold/audit/checkpoint'),
+      ask('POST', 'sys/audit-hash/leasehold', { input: 'x' }),
+      ask('PUT', 'sys/audit-hash/none', { input: 'x' }),
+      ask('PUT', 'sys/audit-hash/leasehold', { input: '' }),
+    ]),
+  ).toEqual([200, 400, 200, 200, 400, 400])
 })
 
 test('every operation of the contract was asked, and answered as described', () => {

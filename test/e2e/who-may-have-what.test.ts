@@ -191,7 +191,7 @@ describe('a workload with a token of a real provider', () => {
     (await at.api('GET', `sys/leasehold/audit?limit=1000&${question}`)).json.data.events
 
   test('finds its login, its lease and its denial in the audit log', async () => {
-    const events = (await audited('')).map(({ event }: { event: object }) => event)
+    const events = (await audited('')).map(({ body }: { body: object }) => body)
     const of = (matching: object) =>
       events.filter((event: object) => {
         try {

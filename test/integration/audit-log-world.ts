@@ -27,9 +27,10 @@ export type AuditWorld = {
   /** Writes one event for each request id, one after the other, so that one chain holds all. */
   record(...requestIds: string[]): Promise<void>
   sql(text: string): Promise<void>
-  verify(choices?: Partial<VerifyChoices>, masterKey?: Sensitive | undefined): Promise<Ran>
+  /** At the test's ledger, or as somebody else. */
+  verify(choices?: Partial<VerifyChoices>, at?: { url: string }): Promise<Ran>
   report(choices?: Partial<VerifyChoices>): Promise<VerifyReport>
-  exported(choices?: { file?: string }): Promise<Ran>
+  exported(choices?: { file?: string }, url?: string): Promise<Ran>
   close(): Promise<void>
 }
 
@@ -56,12 +57,18 @@ export async function openAuditWorld(): Promise<AuditWorld> {
       log: { warn: say, info: (message: unknown) => say(undefined, String(message)) } as never,
       ...options,
     })
-  const opening = (masterKey: Sensitive | undefined) => () =>
-    openStoredLog({ ledgerUrl: sensitive(test.url), masterKey })
+  const opening =
+    (masterKey: Sensitive | undefined, url = test.url) =>
+    () =>
+      openStoredLog({ ledgerUrl: sensitive(url), masterKey })
 
-  const verify: AuditWorld['verify'] = (choices = {}, ...[masterKey]) =>
+  const verify: AuditWorld['verify'] = (choices = {}, at) =>
     ran((streams) =>
-      verifyAudit({ checkpoint: [], json: false, ...choices }, opening(masterKey ?? MASTER_KEY), streams),
+      verifyAudit(
+        { checkpoint: [], json: false, ...choices },
+        opening(at ? undefined : MASTER_KEY, at?.url),
+        streams,
+      ),
     )
 
   return {
@@ -81,7 +88,7 @@ export async function openAuditWorld(): Promise<AuditWorld> {
       if (err) throw new Error(err)
       return JSON.parse(out) as VerifyReport
     },
-    exported: (choices = {}) => ran((streams) => exportAudit(choices, opening(undefined), streams)),
+    exported: (choices = {}, url) => ran((streams) => exportAudit(choices, opening(undefined, url), streams)),
     close: () => test.close(),
   }
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -271,6 +272,24 @@ describe('verify', () => {
       err: 'leasehold: the ledger has no signing key; name the public keys with --jwks\n',
     })
     expect((await world.test.ledger.query('select from leasehold.sealed_secret')).rowCount).toBe(0)
+  })
+
+  test('needs to read two tables, and no more', async () => {
+    await world.record('r1')
+    await world.checkpoints.make()
+    const auditor = `auditor_${randomBytes(4).toString('hex')}`
+    const [grants = ''] = /^GRANT [\s\S]*?^```/m.exec(readFileSync('docs/audit.md', 'utf8')) ?? []
+    await world.sql(`create role ${auditor} login password 'secret';
+      ${grants.replace('```', '').replaceAll('auditor', auditor)}
+      grant select on public.test_clock to ${auditor}`)
+    const url = new URL(world.test.url)
+    Object.assign(url, { username: auditor, password: 'secret' })
+    const jwks = file('jwks.json')
+    writeFileSync(jwks, JSON.stringify(world.signer.jwks()))
+
+    expect(await world.verify({ jwks }, { url: url.href })).toMatchObject({ code: 0, err: '' })
+    expect(await world.exported({ file: file('audit.jsonl') }, url.href)).toMatchObject({ code: 0, err: '' })
+    await world.sql(`drop owned by ${auditor}; drop role ${auditor}`)
   })
 
   test('says that it could not look', async () => {

@@ -1,5 +1,6 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import http from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -106,9 +107,15 @@ export type Collector = {
   close(): Promise<void>
 }
 
-export async function openCollector(port = 0): Promise<Collector> {
+export async function openCollector({
+  port = 0,
+  tls,
+}: {
+  port?: number
+  tls?: { cert: string; key: string }
+} = {}): Promise<Collector> {
   const accepted: string[] = []
-  const server = http.createServer(async (request, response) => {
+  const answer = async (request: http.IncomingMessage, response: http.ServerResponse) => {
     let body = ''
     for await (const piece of request) body += piece
     collector.requests.push({ headers: request.headers, body })
@@ -120,10 +127,11 @@ export async function openCollector(port = 0): Promise<Collector> {
     if (mood === 200 || mood === 'take and hang up') accepted.push(...taken(text))
     if (mood === 'take and hang up') return void response.destroy()
     response.writeHead(mood).end('thank you')
-  })
+  }
+  const server = tls ? https.createServer(tls, answer) : http.createServer(answer)
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
   const collector: Collector = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/events`,
+    url: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}/events`,
     taken: () => [...accepted],
     requests: [],
     mood: 200,

@@ -5,6 +5,7 @@ import { sha256 } from '../../src/audit/chain.ts'
 import type { SinkOptions } from '../../src/audit/sinks/options.ts'
 import type { Shipping } from '../../src/audit/sinks/shipping.ts'
 import type { Db, Ledger } from '../../src/ledger/db.ts'
+import { newAuthority } from '../support/certificates.ts'
 import { openCollector, openWorld, taken, takenByFile, type World } from './audit-sinks-world.ts'
 
 // Events leave the ledger for sinks: each reaches each sink, in order, whatever sinks and processes do on the way.
@@ -331,10 +332,28 @@ describe('a collector over HTTP', () => {
     await first.close()
     await world.write(3)
     await shipping.once()
-    const second = await openCollector(Number(new URL(first.url).port))
+    const second = await openCollector({ port: Number(new URL(first.url).port) })
     await shipAfterFailure(shipping, 'http/')
     expect([...first.taken(), ...second.taken()]).toEqual(await world.order())
     await second.close()
+  })
+
+  test('is believed by its certificate alone', async () => {
+    const authority = newAuthority()
+    const collector = await openCollector({ tls: authority.issue('collector') })
+    await enable('stranger', 'http', { url: collector.url, token: 'sesame' })
+    await enable('known', 'http', { url: collector.url, ca_cert: authority.cert })
+    await world.write(3)
+    const shipping = world.process('a')
+    await shipping.once()
+    expect(await state('stranger/')).toMatchObject({
+      failures: 1,
+      error: expect.stringMatching(/certificate/),
+    })
+    await shipAll(shipping, 'known/')
+    expect(collector.taken()).toEqual(await world.order())
+    expect(collector.requests.map(({ headers }) => headers.authorization)).toEqual([undefined])
+    await collector.close()
   })
 
   test('that is dead holds up no other sink', async () => {

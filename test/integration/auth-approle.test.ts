@@ -1,7 +1,10 @@
 import nodeVault from 'node-vault'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { takeSecretIdUses } from '../../src/ledger/approle.ts'
+import type { Db } from '../../src/ledger/db.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import type { ApiAnswer, TestBroker } from '../support/broker.ts'
+import { untilSomeoneWaits } from '../support/ledger-rows.ts'
 import { type AppRoleWorld, openAppRoleWorld, withoutAudit } from './auth-approle-world.ts'
 
 let world: AppRoleWorld
@@ -232,6 +235,29 @@ describe('the uses of a secret id', () => {
     )
     expect(await rows('select count(*)::int as n from leasehold.token')).toEqual([{ n: tokens[0]?.n + 1 }])
   })
+
+  test.each([
+    [1, undefined],
+    [2, 1],
+  ])(
+    'of which there are %d: who asks while another takes one waits, and has what is left',
+    async (uses, given) => {
+      await world.role('turns')
+      const { secret_id_accessor } = await world.secret('turns', { num_uses: uses })
+      const [{ id }] = (await rows(
+        `select encode(id, 'hex') as id from leasehold.approle_secret where accessor = '${secret_id_accessor}'`,
+      )) as [{ id: string }]
+      const { ledger } = at.ledger
+      const take = (db: Db) => takeSecretIdUses(db, new Map([[id, 1]]))
+      let second: Promise<ReadonlyMap<string, number>> | undefined
+      await ledger.transaction(async (db) => {
+        expect((await take(db)).get(id)).toBe(1)
+        second = ledger.transaction(take)
+        await untilSomeoneWaits(ledger)
+      })
+      expect((await second)?.get(id)).toBe(given)
+    },
+  )
 
   test('are shared by logins that fly together: five of eight, and those of others whole', async () => {
     const [role_id, other_id] = [await world.role('shared'), await world.role('shared-other')]

@@ -115,7 +115,7 @@ function describe(report: VerifyReport): string {
     lastCheckpoint
       ? `Last checkpoint, of ${lastCheckpoint.at}: ${lastCheckpoint.number}:${lastCheckpoint.hash}`
       : 'No checkpoint: nothing here is signed.',
-    ...(uncheckpointed > 0
+    ...(lastCheckpoint && uncheckpointed > 0
       ? [`Newer than it, and not signed yet: ${counted(uncheckpointed, 'event')}.`]
       : []),
   ]

@@ -83,10 +83,14 @@ function eventOf(request: Request, hash: AuditHash, { result, facts, outcome, er
     outcome,
     lease_id: facts.lease_id,
     target: facts.target,
-    role: facts.role,
+    role: facts.role ?? roleOf(request, result),
     ...(Object.keys(details).length > 0 && { details }),
   }
 }
+
+/** Of a login, the role that it came in by. */
+const roleOf = ({ found }: Request, result: unknown): string | undefined =>
+  found?.endpoint?.login && isCreated(result) ? (result.entry.role ?? undefined) : undefined
 
 /** Old clients put tokens into paths. */
 export const TOKEN_LIKE = /\b(lh|hvs|hvb|s|b)\.[\w-]{8,}/g

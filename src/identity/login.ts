@@ -35,6 +35,8 @@ export type Login = {
   proven: Proven
   sourceAddress: string
   now: Date
+  /** Where under the mount it came in. */
+  endpoint?: string
   /** What this login uses up. */
   spend?: Spend
 }
@@ -114,7 +116,7 @@ async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedTo
   return given
 }
 
-function planned({ mount, roleName, token, proven, now, spend }: Login): Planned {
+function planned({ mount, roleName, token, proven, now, spend, endpoint = 'login' }: Login): Planned {
   const { kind, subject, alias, metadata } = proven
   const { expiresAt, hardExpiresAt, ttlSeconds, warnings } = loginTerms({
     now,
@@ -131,7 +133,7 @@ function planned({ mount, roleName, token, proven, now, spend }: Login): Planned
     parentId: null,
     type,
     policies: tidyPolicies([...token.token_policies, ...(token.token_no_default_policy ? [] : ['default'])]),
-    path: `${mount.path}login`,
+    path: `${mount.path}${endpoint}`,
     displayName: displayName(mount.path, alias),
     metadata,
     role: roleName,

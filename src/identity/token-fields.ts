@@ -37,6 +37,8 @@ export const tokenFieldsOf = (spec: Readonly<Record<string, unknown>>): TokenFie
     | undefined),
 })
 
+const MAX_USES = 1_000_000_000
+
 /** Throws the dialect's refusal when the whole would make no sense. Fields not sent keep what they were. */
 export function checkTokenFields(
   sent: Readonly<Record<string, unknown>>,
@@ -47,6 +49,7 @@ export function checkTokenFields(
     throw refused("'token_ttl' cannot be greater than 'token_max_ttl'")
   }
   if (fields.token_num_uses < 0) throw refused("'token_num_uses' cannot be negative")
+  if (fields.token_num_uses > MAX_USES) throw refused(`'token_num_uses' cannot be greater than ${MAX_USES}`)
   const unreadable = fields.token_bound_cidrs.find((block) => !isCidr(block))
   if (unreadable !== undefined) {
     throw refused(`token_bound_cidrs: "${unreadable}" is no address or CIDR block`)

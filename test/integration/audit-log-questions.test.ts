@@ -184,6 +184,9 @@ describe('questions over HTTP', () => {
       body: JSON.stringify({ input }),
     })
     expect(((await other.json()) as { data: unknown }).data).toEqual(json.data)
+    const sink = { type: 'file', options: { file_path: 'discard' } }
+    expect((await broker.api('POST', 'sys/audit/kept', sink)).status).toBe(204)
+    expect((await ask('PUT', 'sys/audit-hash/kept', { input })).json.data).toEqual(json.data)
     expect((await ask('POST', 'sys/audit-hash/leasehold', { input: 'another' })).json.data).not.toEqual(
       json.data,
     )

@@ -154,7 +154,8 @@ describe('one event for', () => {
 
 test('no event holds a secret, and sensitive values are hashed', async () => {
   const made = await at.api('POST', 'auth/token/create', { ttl: '1h', meta: { note: 'personal' } })
-  const { client_token } = made.json.auth
+  const { client_token, accessor } = made.json.auth
+  expect(await eventOf(idOf(made))).toMatchObject([{ details: { created_accessor: accessor } }])
   await at.api('GET', 'database/creds/app', undefined, withToken(client_token))
   const { json } = await at.api('GET', 'database/creds/app')
   await at.api('POST', 'auth/token/lookup', { token: client_token })

@@ -353,28 +353,30 @@ describe('explain', () => {
     ),
   }))
 
+  /** Undefined for a claim alone, too many brackets, or too long a text: refused, which the other tests look at. */
+  const compiled = (text: string): Condition | undefined => {
+    try {
+      return compileCondition(text)
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConditionError)
+      return undefined
+    }
+  }
+  const isOdd = ({ text }: { text: string }) => text === odd.text || text === `(${odd.text})`
+
   test('agrees with holds and with the logic of three values', () => {
     const check = ({ text, value }: Tree) => {
-      let condition: Condition
-      try {
-        condition = compileCondition(text)
-      } catch (error) {
-        // A claim alone, too many brackets, or too long: refused, which the other tests look at.
-        expect(error).toBeInstanceOf(ConditionError)
-        return
-      }
+      const condition = compiled(text)
+      if (!condition) return
       const explanation = condition.explain(CONTEXT)
       expect(explanation.value).toBe(value)
       expect(condition.holds(CONTEXT)).toBe(value === true)
       expect(condition.parts.every((part) => part.holds(CONTEXT))).toBe(value === true)
-      for (const part of condition.parts) {
-        if (part.text === odd.text || part.text === `(${odd.text})`) continue
+      for (const part of condition.parts.filter((each) => !isOdd(each))) {
         // Parts of one text share their answer, so the text has to say all.
         expect(compileCondition(part.text).holds(CONTEXT)).toBe(part.holds(CONTEXT))
       }
-      for (const part of explanation.parts ?? []) {
-        if (part.text !== odd.text && part.text !== `(${odd.text})`) compileCondition(part.text)
-      }
+      for (const part of (explanation.parts ?? []).filter((each) => !isOdd(each))) compileCondition(part.text)
     }
     fc.assert(fc.property(tree, check), { numRuns: 300 })
   })

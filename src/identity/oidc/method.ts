@@ -106,6 +106,7 @@ export function createOidcMethod({ ledger, mounts, secrets, states }: Parts): Oi
         token: tokenFieldsOf(spec),
         proven: { ...identity, kind: 'human', alias: identity.subject },
         sourceAddress,
+        endpoint: 'oidc/callback',
         now: reading.now,
       })
     },

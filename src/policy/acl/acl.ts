@@ -126,7 +126,8 @@ function asker<C>(context: C, partCount: number) {
   let answers: Int8Array | undefined
   const holds = ({ condition }: BoundRule<C>): boolean => {
     if (!condition) return true
-    const known = (answers ??= new Int8Array(partCount))
+    answers ??= new Int8Array(partCount)
+    const known = answers
     const held = condition.parts.every(({ slot, holds }) => {
       known[slot] ||= holds(context) ? YES : NO
       return known[slot] === YES

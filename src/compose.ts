@@ -23,6 +23,7 @@ import { installationId } from './ledger/installation.ts'
 import { isMigrated, migrate } from './ledger/migrate.ts'
 import { sealedSecrets } from './ledger/sealed-secrets.ts'
 import type { TokensEnded } from './ledger/token-ending.ts'
+import { messageOf } from './lib/errors.ts'
 import { newId } from './lib/ids.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
@@ -164,19 +165,20 @@ async function composeOn(
 
   let server: Listening | undefined
   let closing: Promise<void> | undefined
-  const closeAll = async () => {
-    await server?.close()
-    await api.settled()
-    leases.ender.stop()
-    await base.wakeups.close()
-    await sweep.stop()
-    await leases.targets.close()
-    await shipping.stop()
-    await trail.close()
-    await checkpoints.stop()
-    await ledger.close()
-    await tracing?.close()
-  }
+  const closeAll = () =>
+    closeInOrder(log, [
+      () => server?.close(),
+      api.settled,
+      async () => leases.ender.stop(),
+      base.wakeups.close,
+      sweep.stop,
+      leases.targets.close,
+      shipping.stop,
+      trail.close,
+      checkpoints.stop,
+      ledger.close,
+      () => tracing?.close(),
+    ])
 
   return {
     ...leases,
@@ -195,6 +197,15 @@ async function composeOn(
       sweep.start()
     },
     close: () => (closing ??= closeAll()),
+  }
+}
+
+/** What cannot be closed as it should be, such as the chains of a ledger that is away, must not keep the rest open. */
+async function closeInOrder(log: Logger, steps: (() => Promise<unknown> | undefined)[]): Promise<void> {
+  for (const step of steps) {
+    await step()?.catch((error) =>
+      log.warn({ error: messageOf(error) }, 'not everything was closed in order'),
+    )
   }
 }
 

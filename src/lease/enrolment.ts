@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import {
   type AdminCredentials,
   type Capabilities,
@@ -85,16 +86,15 @@ const WRITES_AT_A_TIME = 3
 
 export function createEnrolment(parts: EnrolmentParts): Enrolment {
   const { ledger } = parts
-  const writeInTurn = batcher<{ mountId: string; name: string; write: TargetWrite }, string[]>(
-    (asks) =>
-      Promise.all(
-        asks.map(async ({ mountId, name, write }) => ok(await writeTarget(parts, mountId, name, write))),
-      ),
+  const inTurn = batcher<() => Promise<string[]>, string[]>(
+    (writes) => Promise.all(writes.map(async (write) => ok(await write()))),
     { max: 1, inFlight: WRITES_AT_A_TIME },
   )
 
   return {
-    write: (mountId, name, write) => writeInTurn({ mountId, name, write }),
+    // Bound to the request that asks, so that the record of what is changed names it.
+    write: (mountId, name, write) =>
+      inTurn(AsyncResource.bind(() => writeTarget(parts, mountId, name, write))),
     find: (mountId, name) => findTarget(ledger, mountId, name),
     list: (mountId) => listTargets(ledger, mountId),
     async remove(mountId, name, force) {

@@ -80,6 +80,33 @@ test('an expiry has no request, and is on record by its steps', async () => {
   expect(steps.map(({ details }) => details?.reason)).toEqual(Array(5).fill('expired'))
 })
 
+test.each<[string, string, string, object | undefined]>([
+  [
+    'a connection',
+    'POST',
+    'database/config/db',
+    { plugin_name: 'postgresql-database-plugin', connection_url: '', username: '', password: 'secret' },
+  ],
+  ['a role', 'POST', 'database/roles/new', { db_name: 'db', member_of: 'readers' }],
+  ['a mount', 'POST', 'sys/mounts/other', { type: 'database' }],
+  ['a policy', 'PUT', 'sys/policies/acl/p', { policy: 'path "a" { capabilities = ["read"] }' }],
+  ['a quota', 'PUT', 'sys/quotas/lease-count/q', { max_leases: 5 }],
+  ['a token', 'POST', 'auth/token/create', {}],
+  ['an auth mount', 'POST', 'sys/auth/jwt', { type: 'jwt' }],
+  ['an audit sink', 'POST', 'sys/audit/none', { type: 'file', options: { file_path: 'discard' } }],
+])('%s is written in the transaction that holds its event', async (what, method, path, fields) => {
+  const body =
+    what === 'a connection'
+      ? { ...fields, connection_url: at.target.urlTemplate, username: at.target.admin }
+      : what === 'a role'
+        ? { ...fields, member_of: at.target.readers }
+        : fields
+  const answer = await at.api(method, path, body)
+  expect([answer.status, answer.text]).toEqual([expect.toSatisfy((status) => status < 300), answer.text])
+  // An event of its own would have the status of the answer.
+  expect((await eventOf(idOf(answer))).map(({ outcome }) => outcome)).toEqual([{}])
+})
+
 describe('one event for', () => {
   test('a denial, with the rule that decided and not told to the caller', async () => {
     const token = await tokenFor(`path "database/creds/*" {

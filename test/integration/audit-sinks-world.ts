@@ -102,6 +102,8 @@ export type Collector = {
   /** What it has accepted, in order. */
   taken(): string[]
   requests: { headers: http.IncomingHttpHeaders; body: string }[]
+  /** Says of the requests that hang that they were accepted. */
+  answerHanging(): void
   /** 200 accepts; another status does not; `hang` never answers; `take and hang up` accepts and does not say so. */
   mood: number | 'hang' | 'take and hang up'
   close(): Promise<void>
@@ -115,12 +117,13 @@ export async function openCollector({
   tls?: { cert: string; key: string }
 } = {}): Promise<Collector> {
   const accepted: string[] = []
+  const hanging: http.ServerResponse[] = []
   const answer = async (request: http.IncomingMessage, response: http.ServerResponse) => {
     let body = ''
     for await (const piece of request) body += piece
     collector.requests.push({ headers: request.headers, body })
     const { mood } = collector
-    if (mood === 'hang') return
+    if (mood === 'hang') return void hanging.push(response)
     const text = body.startsWith('[')
       ? (JSON.parse(body) as object[]).map((e) => JSON.stringify(e)).join('\n')
       : body
@@ -135,6 +138,9 @@ export async function openCollector({
     taken: () => [...accepted],
     requests: [],
     mood: 200,
+    answerHanging() {
+      for (const response of hanging.splice(0)) response.writeHead(200).end()
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())

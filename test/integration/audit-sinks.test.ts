@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/audit/chain.ts'
 import type { SinkOptions } from '../../src/audit/sinks/options.ts'
 import type { Shipping } from '../../src/audit/sinks/shipping.ts'
+import { claimAuditSink } from '../../src/ledger/audit-sinks.ts'
 import type { Db, Ledger } from '../../src/ledger/db.ts'
 import { newAuthority } from '../support/certificates.ts'
 import { openCollector, openWorld, taken, takenByFile, type World } from './audit-sinks-world.ts'
@@ -240,6 +241,15 @@ describe('processes', () => {
     expect(all.slice(first.length)).toEqual(await world.order())
   })
 
+  test('that ask for a sink at once do not all get it', async () => {
+    await enableFile()
+    const { id } = (await state()) as { id: string }
+    const claims = await Promise.all(
+      ['a', 'b', 'c', 'd'].map((by) => claimAuditSink(world.test.ledger, { id, by, seconds: 30 })),
+    )
+    expect(claims.filter((claim) => claim !== undefined)).toHaveLength(1)
+  })
+
   test('that lost their claim while a batch was under way move nothing', async () => {
     const collector = await openCollector()
     await enable('http', 'http', { url: collector.url })
@@ -248,14 +258,20 @@ describe('processes', () => {
     collector.mood = 'hang'
     const shipping = slow.once()
     await vi.waitFor(() => expect(collector.requests).toHaveLength(1))
+
     collector.mood = 200
     await world.test.advance(61)
-    await shipAll(world.process('quick'), 'http/')
-    expect(await state('http/')).toMatchObject({ backlog: 0, claimedBy: 'quick' })
-    await collector.close()
+    const quick = world.process('quick')
+    await world.write(2)
+    await shipAll(quick, 'http/')
+    collector.answerHanging()
     await shipping
+    await world.write(1)
+    await shipAll(quick, 'http/')
+
     expect(await state('http/')).toMatchObject({ claimedBy: 'quick', failures: 0 })
     expect(collector.taken()).toEqual(await world.order())
+    await collector.close()
   })
 
   test('of other machines leave a sink with a host alone', async () => {

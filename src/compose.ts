@@ -1,9 +1,8 @@
-import { type Audited, aJob, auditedLedger, onBehalfOf } from './audit/request.ts'
-import { openTrail } from './audit/trail.ts'
+import { type Audited, aJob, onBehalfOf } from './audit/request.ts'
 import { type AccessSide, composeAccess } from './compose/access.ts'
-import { composeAuditLog, openAuditHasher } from './compose/audit-log.ts'
-import { composeAuditSinks, composeShipping } from './compose/audit-sinks.ts'
-import type { Base } from './compose/base.ts'
+import { composeAuditLog } from './compose/audit-log.ts'
+import { composeAuditSinks } from './compose/audit-sinks.ts'
+import { openBase } from './compose/base.ts'
 import { composeLeases, type LeaseSide } from './compose/leases.ts'
 import { routeTables } from './compose/routes.ts'
 import { type Api, createApi } from './http/app.ts'
@@ -15,25 +14,18 @@ import type { Issue } from './lease/issue.ts'
 import type { Mounts } from './lease/mounts.ts'
 import type { Renew } from './lease/renew.ts'
 import type { Roles } from './lease/roles.ts'
-import { openSigner } from './lease/signer.ts'
 import { createSweep, type Sweep } from './lease/sweep.ts'
 import { type OpenLedger, openLedger } from './ledger/db.ts'
 import { readTargetGauges } from './ledger/gauges.ts'
-import { installationId } from './ledger/installation.ts'
 import { isMigrated, migrate } from './ledger/migrate.ts'
-import { sealedSecrets } from './ledger/sealed-secrets.ts'
 import type { TokensEnded } from './ledger/token-ending.ts'
 import { messageOf } from './lib/errors.ts'
-import { newId } from './lib/ids.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
-import { untraced } from './lib/trace.ts'
 import type { TracingSettings } from './lib/tracing-settings.ts'
 import { VERSION } from './lib/version.ts'
-import { openWakeups } from './queue/wakeups.ts'
-import { builtinSecretStore } from './secrets/builtin/builtin-store.ts'
 import { showGauges } from './telemetry/gauges.ts'
-import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import type { Metrics } from './telemetry/metrics.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 
 /** With `compose/`, all that builds parts and joins them; read it to see the whole. */
@@ -112,35 +104,19 @@ async function openTraces({ tracing, log }: BrokerSettings): Promise<Tracing | u
 
 async function composeOn(
   ledger: OpenLedger,
-  { queueUrl, masterKey, sweepIntervalMs, log }: BrokerSettings,
+  settings: BrokerSettings,
   tracing: Tracing | undefined,
 ): Promise<Broker> {
-  const metrics = createMetrics({ version: VERSION })
-  const installation = await installationId(ledger, newId())
-  const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
-  const trail = openTrail(ledger)
-  const shipping = composeShipping({ ledger, secrets, metrics, log })
-  // Whatever a wrong master key stops comes before anything that would have to be closed again.
-  const base: Base = {
-    ledger: auditedLedger(ledger, trail),
-    trail,
-    auditHash: await openAuditHasher(secrets),
-    signer: await openSigner(secrets, installation),
-    secrets,
-    installation,
-    wakeups: openWakeups({ url: queueUrl.reveal(), installation, log, onTaken: metrics.queueLag, tracing }),
-    metrics,
-    mayGrant: shipping.mayGrant,
-    trace: tracing?.trace ?? untraced,
-    log,
-  }
+  const { log } = settings
+  const base = await openBase(ledger, settings, tracing)
+  const { metrics, trail, shipping } = base
   const leases = composeLeases(base)
   const access = composeAccess(base, leases)
   const sweep = createSweep({
     ...base,
     ...leases,
     endExpiredTokens: endingExpired(access, leases, metrics),
-    intervalMs: sweepIntervalMs,
+    intervalMs: settings.sweepIntervalMs,
     record: metrics.sweep.round,
   })
   showGauges(metrics, {

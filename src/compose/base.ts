@@ -1,13 +1,24 @@
 import type { AuditHash } from '../audit/parameters.ts'
-import type { Trail } from '../audit/trail.ts'
-import type { Signer } from '../lease/signer.ts'
+import { auditedLedger } from '../audit/request.ts'
+import type { Shipping } from '../audit/sinks/shipping.ts'
+import { openTrail, type Trail } from '../audit/trail.ts'
+import { openSigner, type Signer } from '../lease/signer.ts'
 import type { Ledger } from '../ledger/db.ts'
+import { installationId } from '../ledger/installation.ts'
+import { sealedSecrets } from '../ledger/sealed-secrets.ts'
 import type { MayGrant } from '../lib/granting.ts'
+import { newId } from '../lib/ids.ts'
 import type { Logger } from '../lib/log.ts'
-import type { Tracer } from '../lib/trace.ts'
-import type { Wakeups } from '../queue/wakeups.ts'
+import type { Sensitive } from '../lib/sensitive.ts'
+import { type Tracer, untraced } from '../lib/trace.ts'
+import { VERSION } from '../lib/version.ts'
+import { openWakeups, type Wakeups } from '../queue/wakeups.ts'
+import { builtinSecretStore } from '../secrets/builtin/builtin-store.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
+import type { Tracing } from '../telemetry/tracing.ts'
+import { openAuditHasher } from './audit-log.ts'
+import { composeShipping } from './audit-sinks.ts'
 
 /** What every part of one process rests on. */
 export type Base = {
@@ -23,4 +34,33 @@ export type Base = {
   mayGrant: MayGrant
   trace: Tracer
   log: Logger
+}
+
+/** Opened so that whatever a wrong master key stops comes before anything that would have to be closed again. */
+export async function openBase(
+  ledger: Ledger,
+  { queueUrl, masterKey, log }: { queueUrl: Sensitive; masterKey: Sensitive; log: Logger },
+  tracing: Tracing | undefined,
+): Promise<Base & { shipping: Shipping }> {
+  const metrics = createMetrics({ version: VERSION })
+  const installation = await installationId(ledger, newId())
+  const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
+  const auditHash = await openAuditHasher(secrets)
+  const signer = await openSigner(secrets, installation)
+  const trail = openTrail(ledger)
+  const shipping = composeShipping({ ledger, secrets, metrics, log })
+  return {
+    ledger: auditedLedger(ledger, trail),
+    trail,
+    auditHash,
+    signer,
+    secrets,
+    installation,
+    wakeups: openWakeups({ url: queueUrl.reveal(), installation, log, onTaken: metrics.queueLag, tracing }),
+    metrics,
+    shipping,
+    mayGrant: shipping.mayGrant,
+    trace: tracing?.trace ?? untraced,
+    log,
+  }
 }

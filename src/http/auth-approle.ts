@@ -100,20 +100,28 @@ function makingRoutes(secretIds: SecretIds): Route[] {
       path: 'role/:role_name/secret-id',
       on: {
         list: handle({}, async (call) => ({ data: { keys: await secretIds.list(roleIn(call)) } })),
-        update: handle(SECRET_ID_FIELDS, async (call) => {
-          const made = await secretIds.make({ mount: call.mount, name: nameIn(call) }, call.fields)
-          return handedOut(secretIds, call, made)
-        }),
+        update: handle(
+          SECRET_ID_FIELDS,
+          async (call) => {
+            const made = await secretIds.make({ mount: call.mount, name: nameIn(call) }, call.fields)
+            return handedOut(secretIds, call, made)
+          },
+          { grants: true },
+        ),
       },
     },
     {
       path: 'role/:role_name/custom-secret-id',
       on: {
-        update: handle({ ...SECRET_ID, ...SECRET_ID_FIELDS }, async (call) => {
-          const { secret_id: chosen, ...fields } = call.fields
-          const made = await secretIds.make({ mount: call.mount, name: nameIn(call) }, fields, chosen)
-          return handedOut(secretIds, call, made)
-        }),
+        update: handle(
+          { ...SECRET_ID, ...SECRET_ID_FIELDS },
+          async (call) => {
+            const { secret_id: chosen, ...fields } = call.fields
+            const made = await secretIds.make({ mount: call.mount, name: nameIn(call) }, fields, chosen)
+            return handedOut(secretIds, call, made)
+          },
+          { grants: true },
+        ),
       },
     },
   ]

@@ -32,6 +32,8 @@ function output(file: FileHandle, torn: boolean): Output {
   let first = torn ? '\n' : ''
   return {
     async take(lines) {
+      // What is written to a file that nobody can find any more is lost to whoever reads it, and must not go unnoticed.
+      if ((await file.stat()).nlink === 0) throw new Error('it has been deleted')
       await writeWhole(file, Buffer.from(first + lines.join('')))
       first = ''
       // The position moves next: a machine that loses its power must not lose what the ledger takes to be taken.

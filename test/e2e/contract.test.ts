@@ -549,6 +549,22 @@ test('the audit log', async () => {
   ).toEqual([200, 400, 200, 200, 400, 400])
 })
 
+test('audit sinks', async () => {
+  const sink = { type: 'file', options: { file_path: 'discard' } }
+  const asks: [string, string, object?][] = [
+    ['POST', 'sys/audit/none', sink],
+    ['PUT', 'sys/audit/nested/none', sink],
+    ['POST', 'sys/audit/wrong', { type: 'syslog' }],
+    ['GET', 'sys/audit'],
+    ['LIST', 'sys/audit'],
+    ['DELETE', 'sys/audit/none'],
+    ['DELETE', 'sys/audit/nested/none'],
+  ]
+  const answers: number[] = []
+  for (const one of asks) answers.push((await ask(...one)).status)
+  expect(answers).toEqual([204, 204, 400, 200, 200, 204, 204])
+})
+
 test('every operation of the contract was asked, and answered as described', () => {
   const operations = Object.entries(readContract().paths).flatMap(([path, item]) =>
     METHODS.filter((method) => method !== 'head' && maySucceed(item[method])).map((method) => ({

@@ -2,7 +2,7 @@ import { claimThese } from '../ledger/lease-ending.ts'
 import { ok } from '../lib/result.ts'
 import { markedBatcher, untraced } from '../lib/trace.ts'
 import { cutAccess, type EndParts, type Going, type Outcome, removeAccounts } from './end.ts'
-import { toldEnding } from './told-ending.ts'
+import { tracedEnding } from './traced-ending.ts'
 
 const BATCH = 128
 const REMOVALS_IN_FLIGHT = 2
@@ -28,7 +28,7 @@ function onOneTarget(parts: EndParts & { worker: string }): (id: string) => Prom
     trace,
     async (ids, marks) => {
       const claimed = await claimThese(parts.ledger, [...new Set(ids)], parts.worker)
-      const { going, stopped } = await toldEnding(parts, 'access', claimed, marks, () =>
+      const { going, stopped } = await tracedEnding(parts, 'access', claimed, marks, () =>
         cutAccess(parts, claimed),
       )
       const byId = new Map<string, Going | Outcome>(stopped.map((outcome) => [outcome.id, outcome]))
@@ -41,7 +41,7 @@ function onOneTarget(parts: EndParts & { worker: string }): (id: string) => Prom
     trace,
     async (going, marks) => {
       const claims = going.map(({ claim }) => claim)
-      const removed = await toldEnding(parts, 'account', claims, marks, () => removeAccounts(parts, going))
+      const removed = await tracedEnding(parts, 'account', claims, marks, () => removeAccounts(parts, going))
       const outcomes = new Map(removed.map((outcome) => [outcome.id, outcome]))
       return claims.map(({ id }) => ok(outcomes.get(id) ?? lost(id)))
     },

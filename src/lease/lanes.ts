@@ -2,7 +2,7 @@ import { type Claimed, claimDue } from '../ledger/lease-ending.ts'
 import { messageOf } from '../lib/errors.ts'
 import { type Mark, untraced } from '../lib/trace.ts'
 import { asGoing, cutAccess, type EndParts, giveBack, removeAccounts } from './end.ts'
-import { toldEnding } from './told-ending.ts'
+import { tracedEnding } from './traced-ending.ts'
 
 const BATCH = 500
 const STAGE = { stands: 'access', ended: 'account' } as const
@@ -37,7 +37,7 @@ export function createLanes(parts: EndParts & { worker: string }): Lanes {
       while (!stopping) {
         const claimed = await claimDue(ledger, { targetId, access, worker, limit: BATCH })
         if (claimed.length === 0) break
-        await toldEnding<unknown>(parts, STAGE[access], claimed, marks, () => LANES[access](claimed))
+        await tracedEnding<unknown>(parts, STAGE[access], claimed, marks, () => LANES[access](claimed))
       }
     } while (run.again && !stopping)
   }

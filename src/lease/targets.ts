@@ -13,7 +13,7 @@ import { BrokerError, messageOf } from '../lib/errors.ts'
 import type { Result } from '../lib/result.ts'
 import { markedBatcher, type Tracer, untraced } from '../lib/trace.ts'
 import { type Breaker, createBreaker } from './breaker.ts'
-import { type ToldEngine, toldEngine } from './told-engine.ts'
+import { type TracedEngine, tracedEngine } from './traced-engine.ts'
 
 /** Instants are on this process's monotonic clock (`performance.now()`), so that waiting in a batch is counted. */
 export type TimedTicket = Omit<Ticket, 'lifetimeMs' | 'createWithinMs'> & {
@@ -65,7 +65,7 @@ export function createTargets(parts: {
     if (!type)
       throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
     const facts = { 'leasehold.engine': target.engine, 'leasehold.target': target.name }
-    const engine = toldEngine(
+    const engine = tracedEngine(
       trace,
       facts,
       type.open(target.spec, () => parts.admin(target)),
@@ -110,7 +110,7 @@ export function createTargets(parts: {
 }
 
 function withBatches(
-  { id, version, engine, trace }: { id: string; version: number; engine: ToldEngine; trace: Tracer },
+  { id, version, engine, trace }: { id: string; version: number; engine: TracedEngine; trace: Tracer },
   onRecovery: () => void,
 ): OpenTarget {
   const breaker = createBreaker(onRecovery)

@@ -4,7 +4,7 @@ import { type Facts, type Mark, type Note, type Tracer, untraced } from '../lib/
 
 type Marks = readonly (Mark | undefined)[]
 
-export type ToldEngine = Omit<Engine, 'create' | 'extend'> & {
+export type TracedEngine = Omit<Engine, 'create' | 'extend'> & {
   create(tickets: readonly Ticket[], marks?: Marks): Promise<Result<Created>[]>
   extend(terms: readonly Term[], marks?: Marks): Promise<Result<void>[]>
 }
@@ -13,7 +13,7 @@ export type ToldEngine = Omit<Engine, 'create' | 'extend'> & {
  * The engine of a target, with its calls for leases told of: those that make and extend accounts as batches, which
  * take the marks of who waits for them, and the steps of ending as steps of the ending they belong to.
  */
-export function toldEngine(trace: Tracer, facts: Facts, engine: Engine): ToldEngine {
+export function tracedEngine(trace: Tracer, facts: Facts, engine: Engine): TracedEngine {
   if (trace === untraced) return engine
   const of = (calls: readonly unknown[]): Facts => ({ ...facts, 'leasehold.leases': calls.length })
   return {

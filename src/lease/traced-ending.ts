@@ -5,7 +5,7 @@ import { type Mark, type Tracer, untraced } from '../lib/trace.ts'
 type Stage = 'access' | 'account'
 
 /** Runs a stage of ending claimed leases of one target, told of as a batch for whoever asked for it. */
-export function toldEnding<T>(
+export function tracedEnding<T>(
   { trace = untraced }: { trace?: Tracer },
   stage: Stage,
   claims: readonly Claimed[],

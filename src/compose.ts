@@ -1,8 +1,9 @@
-import { type Audited, aJob, onBehalfOf } from './audit/request.ts'
+import { onBehalfOf } from './audit/request.ts'
 import { type AccessSide, composeAccess } from './compose/access.ts'
 import { composeAuditLog } from './compose/audit-log.ts'
 import { composeAuditSinks } from './compose/audit-sinks.ts'
 import { openBase } from './compose/base.ts'
+import { endingTokens } from './compose/jobs.ts'
 import { composeLeases, type LeaseSide } from './compose/leases.ts'
 import { routeTables } from './compose/routes.ts'
 import { type Api, createApi } from './http/app.ts'
@@ -185,6 +186,8 @@ async function closeInOrder(log: Logger, steps: (() => Promise<unknown> | undefi
   }
 }
 
+const EXPIRING = endingTokens('end_expired_tokens', (result) => result as TokensEnded)
+
 const endingExpired =
   (
     { tokens, wrapping, oidcStates, approle, dropStrandedSecrets }: AccessSide,
@@ -193,7 +196,7 @@ const endingExpired =
   ) =>
   async (): Promise<void> => {
     const [ended] = await Promise.all([
-      onBehalfOf(expiringTokens(), tokens.endExpiredTokens),
+      onBehalfOf(EXPIRING, tokens.endExpiredTokens),
       wrapping.dropExpired(),
       quotas.dropExpired(),
       oidcStates.dropExpired(),
@@ -202,16 +205,3 @@ const endingExpired =
     ])
     sweep.tokensEnded(ended)
   }
-
-/** The leases that end with them have events of their own, by those who end them. */
-const expiringTokens = (): Audited =>
-  aJob((result) => {
-    const { tokenIds } = result as TokensEnded
-    if (tokenIds.length === 0) return undefined
-    return {
-      type: 'system',
-      what: { operation: 'end_expired_tokens' },
-      outcome: {},
-      details: { tokens: tokenIds.length },
-    }
-  })

@@ -11,6 +11,16 @@ export type StoredEvent = {
   body: string
   /** SHA-256 in hex over the event and the hash of the one before. */
   hash: string
+  /** What a ledger repeats of the event for questions, and nothing hashes; absent in files. */
+  copies?: Copies
+}
+
+export type Copies = {
+  at: string
+  type: string
+  principal: string | null
+  lease_id: string | null
+  target: string | null
 }
 
 /** The end of a writer's chain; `seq` 0 when it has no event yet. */

@@ -1,4 +1,5 @@
 import { CUT, canonicalJson, type Detail } from './canonical.ts'
+import type { StoredEvent } from './chain.ts'
 
 export type { Detail }
 
@@ -118,10 +119,27 @@ export function requestIdOf(body: string): string | undefined {
   return typeof id === 'string' && /^[\w.:-]{1,64}$/.test(id) ? id : undefined
 }
 
-function fieldOf(body: string, name: string): unknown {
+/** Whether what a ledger repeats of a stored event is what the event says. Of one that was cut, that cannot be told. */
+export function copiesAgree({ at, body, copies }: StoredEvent): boolean {
+  if (!copies) return true
+  const { who, ...event } = parsed(body)
+  if ('cut' in event) return true
+  const principal = (who as { principal?: unknown } | undefined)?.principal
+  return (
+    copies.at === at &&
+    copies.type === event.type &&
+    copies.principal === (principal ?? null) &&
+    copies.lease_id === (event.lease_id ?? null) &&
+    copies.target === (event.target ?? null)
+  )
+}
+
+function parsed(body: string): Record<string, unknown> {
   try {
-    return (JSON.parse(body) as Record<string, unknown> | null)?.[name]
+    return (JSON.parse(body) as Record<string, unknown> | null) ?? {}
   } catch {
-    return undefined
+    return {}
   }
 }
+
+const fieldOf = (body: string, name: string): unknown => parsed(body)[name]

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import type { QueryResultRow } from 'pg'
 import type { Behalf, Db, Ledger } from '../ledger/db.ts'
 import type { AuditEvent } from './event.ts'
 import type { Trail } from './trail.ts'
@@ -57,6 +58,12 @@ function isChange(sql: string): boolean {
   return change
 }
 
+/** A ledger each of whose transactions is a change of its own by a job of ours, whoever waits for it. */
+export const ledgerOfJob = (ledger: Ledger, job: Audited): Ledger => ({
+  ...ledger,
+  transaction: (work) => onBehalfOf(job, () => ledger.transaction(work)),
+})
+
 /** The ledger as requests and jobs use it: what one changes first is committed together with its event. */
 export function auditedLedger(ledger: Ledger, trail: Trail): Ledger {
   /** `partsOf`: what the transaction did for each of these, by its result. */
@@ -90,10 +97,10 @@ export function auditedLedger(ledger: Ledger, trail: Trail): Ledger {
   }
 
   return {
-    query: (sql, values) =>
+    query: <Row extends QueryResultRow>(sql: string, values?: unknown[]) =>
       inNeedOfEvent() && isChange(sql)
-        ? transaction((db) => db.query(sql, values))
-        : ledger.query(sql, values),
+        ? commit([inNeedOfEvent()], (db) => db.query<Row>(sql, values), changedBy)
+        : ledger.query<Row>(sql, values),
     transaction,
     behalf: inNeedOfEvent,
     transactionFor: (behalves, work) =>
@@ -107,6 +114,11 @@ export function auditedLedger(ledger: Ledger, trail: Trail): Ledger {
 }
 
 const NOTHING = Symbol('nothing was changed')
+
+/** A statement that found no row has changed none: what it was for has not been done. */
+const changedBy = (result: { rowCount: number | null }): readonly unknown[] => [
+  result.rowCount === 0 ? NOTHING : result,
+]
 
 /** Only what `behalf` gave comes back. */
 const asAudited = (behalf: Behalf | undefined): Audited | undefined => behalf as Audited | undefined

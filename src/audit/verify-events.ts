@@ -1,6 +1,6 @@
 import { HASH_PATTERN, hashOf, isTime, type StoredEvent, startChain, WRITER_PATTERN } from './chain.ts'
 import type { Claim } from './claims.ts'
-import { isClosing, requestIdOf } from './event.ts'
+import { copiesAgree, isClosing, requestIdOf } from './event.ts'
 import { type ProblemKind, type Problems, quoted } from './problems.ts'
 import { type Sequence, sequence } from './sequence.ts'
 import type { CheckedCheckpoints } from './verify-checkpoints.ts'
@@ -115,6 +115,12 @@ function step(
   if (isClosing(event.body)) walk.closedBy = event.seq
   if (claim?.seq === event.seq) compare(walk, event, claim, problems)
   if (!sound) return
+  if (!copiesAgree(event)) {
+    report(
+      'edited',
+      'is sound, and the columns that questions go by were changed: it is found by what it does not say',
+    )
+  }
   walk.at = event.at
   if (found.newest === undefined || event.at > found.newest) found.newest = event.at
   const misdated = bounds(event.at, claim)

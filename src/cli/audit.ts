@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import type { JSONWebKeySet } from 'jose'
@@ -7,6 +6,7 @@ import type { StoredCheckpoint } from '../audit/checkpoint.ts'
 import { writeAuditFile } from '../audit/file-format.ts'
 import { type VerifyOptions, type VerifyReport, verifyFile, verifyLog } from '../audit/verify.ts'
 import { messageOf } from '../lib/errors.ts'
+import { fileFault } from '../lib/file-fault.ts'
 import { readKeys } from './jwks.ts'
 
 /** The audit log checked and copied, by access to the ledger alone: no server need run, or be believed. */
@@ -41,7 +41,7 @@ export function verifyAudit(
 ): Promise<number> {
   return exitCode(err, async () => {
     const report = await withLog(openLog, async (log) => {
-      const keys = jwks === undefined ? await log().keys() : await readKeys(jwks)
+      const keys = jwks === undefined ? await ownKeys(log, file) : await readKeys(jwks)
       const trust = { keys, known: checkpoint }
       return file === undefined ? verifyLedger(log(), trust) : verifyFile(bytesOf(file), trust)
     })
@@ -90,12 +90,33 @@ async function verifyLedger(log: StoredLog, trust: VerifyOptions): Promise<Verif
   return verifyLog({ checkpoints: log.checkpoints(), events: log.events() }, { ...trust, now })
 }
 
-const bytesOf = (file: string): AsyncIterable<Uint8Array> =>
-  file === '-' ? process.stdin : createReadStream(file)
+/** Whoever checks a file may have no ledger, and so no keys but those that are named. */
+async function ownKeys(log: () => StoredLog, file: string | undefined): Promise<JSONWebKeySet> {
+  try {
+    return await log().keys()
+  } catch (error) {
+    if (file === undefined || messageOf(error).includes('--jwks')) throw error
+    throw new Error(`the public keys are not at hand: name them with --jwks. ${messageOf(error)}`)
+  }
+}
+
+async function* bytesOf(file: string): AsyncIterable<Uint8Array> {
+  if (file === '-') {
+    yield* process.stdin
+    return
+  }
+  try {
+    yield* (await open(file)).createReadStream()
+  } catch (error) {
+    throw new Error(`${file} cannot be read: ${fileFault(error)}`)
+  }
+}
 
 /** Readable by its owner alone: it says who did what. One that is there already stays, and half of one does not. */
 async function writeNew(file: string, lines: AsyncIterable<string>): Promise<void> {
-  const handle = await open(file, 'wx', 0o600)
+  const handle = await open(file, 'wx', 0o600).catch((error) => {
+    throw new Error(`${file} cannot be written: ${fileFault(error, { making: true })}; name a new file`)
+  })
   try {
     await pipeline(lines, handle.createWriteStream())
   } catch (error) {

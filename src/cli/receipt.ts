@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import { compactVerify, createLocalJWKSet, type JSONWebKeySet } from 'jose'
 import { messageOf } from '../lib/errors.ts'
+import { fileFault } from '../lib/file-fault.ts'
 import { parsed, readKeys } from './jwks.ts'
 
 /** Proofs of ended leases, checked as anyone may: with the public keys alone. */
@@ -68,12 +69,20 @@ export async function verifyReceipt(
 }
 
 const readReceipt = (file: string): Promise<string> =>
-  file === '-' ? text(process.stdin) : readFile(file, 'utf8')
+  file === '-'
+    ? text(process.stdin)
+    : readFile(file, 'utf8').catch((error) => {
+        throw new Error(`${file} cannot be read: ${fileFault(error)}`)
+      })
+
+const JWS = /^[\w-]+\.[\w-]*\.[\w-]*$/
 
 /** The bare receipt, or the whole answer of the API around it. */
 function jwsIn(source: string): string {
-  const answer = parsed(source) as { data?: { receipt?: unknown } } | undefined
-  return String(answer?.data?.receipt ?? source).trim()
+  const answer = parsed(source) as { data?: { receipt?: unknown } } | null | undefined
+  const jws = String(answer?.data?.receipt ?? source).trim()
+  if (JWS.test(jws)) return jws
+  throw new ReceiptRefused('it holds no receipt. Has the lease ended? There is one only then')
 }
 
 function describe({ receipt, key }: { receipt: Receipt; key: string }): string {

@@ -1,3 +1,4 @@
+import { ledgerOfJob } from '../audit/request.ts'
 import { createAppRoleMethod } from '../identity/approle/method.ts'
 import { createAuthMounts } from '../identity/auth-mounts.ts'
 import { createJwtMethod } from '../identity/jwt/method.ts'
@@ -12,9 +13,11 @@ import { createRateLimits } from '../lease/rate-limits.ts'
 import { roleFacts } from '../lease/role-facts.ts'
 import { countHeld } from '../ledger/lease-issue.ts'
 import { policyShelf } from '../ledger/policies.ts'
+import type { TokensEnded } from '../ledger/token-ending.ts'
 import { createAuthorizer } from '../policy/authorize.ts'
 import { createPolicies } from '../policy/policies.ts'
 import type { Base } from './base.ts'
+import { endingTokens, makingRootToken } from './jobs.ts'
 import type { LeaseSide } from './leases.ts'
 import { methodSecrets } from './method-secrets.ts'
 
@@ -33,7 +36,13 @@ export function composeAccess(
   const secrets = methodSecrets(store)
   const oidcStates = createOidcStates(ledger)
   return {
-    tokens: createTokenStore(ledger, (targetIds) => targetIds.forEach(wakeups.wake)),
+    tokens: createTokenStore(ledger, (targetIds) => targetIds.forEach(wakeups.wake), {
+      uses: ledgerOfJob(
+        ledger,
+        endingTokens('end_used_up_tokens', (result) => (result as { ended: TokensEnded }).ended),
+      ),
+      roots: ledgerOfJob(ledger, makingRootToken()),
+    }),
     policies,
     authorizer: { ...authorizer, decide: metrics.decision(authorizer.decide) },
     authMounts,

@@ -1,5 +1,6 @@
 import { BrokerError } from '../lib/errors.ts'
 import { BAD_TOKEN } from './envelope.ts'
+import { spellingsOf } from './fields.ts'
 import type {
   AclOperation,
   Authorizer,
@@ -50,6 +51,8 @@ export type Request = {
   decision?: Decision
   /** For how long its answer shall wait wrapped, if it shall. */
   wrapTtlSeconds?: number
+  /** Of a login that was not let in: refused to its caller, or failed by a ledger, an issuer or a cluster. */
+  failedLogin?: 'refused' | 'failed'
 }
 
 const SYSTEM: Mount = {
@@ -85,9 +88,10 @@ export async function find(
     : await parts.findMount(target.path, (await identified(parts, request)).reading)
   const rest = mount ? target.path.slice(mount.path.length) : ''
   const match = mount && matchRoute(parts.routesOf(mount.type), rest)
+  const path = match?.route.caseless ? `${mount?.path}${rest.toLowerCase()}` : target.path
   return {
     operation,
-    path: operation === 'list' ? `${target.path}/` : target.path,
+    path: operation === 'list' ? `${path}/` : path,
     mount,
     route: match?.route,
     endpoint: match?.route.on[operation],
@@ -164,6 +168,7 @@ async function questionOf(found: Found, circumstances: Circumstances): Promise<Q
   return {
     ...circumstances,
     ...roleOf(found, found.endpoint),
+    ...(found.endpoint && { spellings: spellingsOf(found.endpoint.fields) }),
     operation: await operationOf(found),
     path: found.path,
     sudo: found.endpoint?.sudo ?? false,

@@ -21,13 +21,14 @@ import {
   readWrapTtl,
   sourceOf,
 } from './headers.ts'
-import { type Limits, proveWithinRate, runLimited } from './limits.ts'
+import { countUnproven, type Limits, proveWithinRate, runLimited } from './limits.ts'
 import type { Operation } from './ports.ts'
-import { type AuditPort, auditedRequest, recordOutcome, TOKEN_LIKE } from './request-audited.ts'
+import { type AuditPort, auditedRequest, recordOutcome } from './request-audited.ts'
 import { readOperation, readTarget, type Target } from './request-line.ts'
 import { type RequestSeen, seenOf } from './request-seen.ts'
 import { tellServed } from './request-traced.ts'
 import type { Answer } from './route.ts'
+import { toldPath, toldUrl } from './told-path.ts'
 import { type AnswerWrapping, wrapped } from './wrapped.ts'
 
 const DEADLINE_MS = 90_000
@@ -101,7 +102,7 @@ async function serve(
   if (request.clientRequestId !== undefined) res.setHeader('X-Request-Id', request.clientRequestId)
   const audited = auditedRequest(request, parts.audit.hash)
   const { reply, answered } = await onRecord({ ...parts, log }, request, audited, () =>
-    answer(parts, req, res, request, delivery),
+    answer(parts, req, res, request, { delivery, audited }),
   )
   const delivered = await deliver(res, reply, delivery)
   const tookMs = performance.now() - startedAt
@@ -110,7 +111,7 @@ async function serve(
   log.info(
     {
       method: req.method,
-      path: loggedPath(req.originalUrl),
+      path: toldUrl(req.originalUrl),
       status: reply.status,
       ms: Math.round(tookMs * 10) / 10,
       accessor: request.principal?.accessor,
@@ -160,7 +161,7 @@ const undoing = ({ id, source, found }: Request) =>
     type: 'system',
     request_id: id,
     who: { source_address: source },
-    what: { operation: 'undo_undelivered', path: found?.path.replace(TOKEN_LIKE, '[token]') },
+    what: { operation: 'undo_undelivered', path: found && toldPath(found.path) },
     outcome: {},
   }))
 
@@ -170,27 +171,23 @@ async function answer(
   req: HttpRequest,
   res: ServerResponse,
   request: Request,
-  delivery: Delivery,
+  { delivery, audited }: { delivery: Delivery; audited: Audited },
 ): Promise<WireReply> {
   if (req.method === 'OPTIONS') return allowedMethods(res)
   const target = readTarget(req.originalUrl)
   if (!target) return errorsReply(404, [])
   const operation = readOperation(req.method ?? '', target.query)
   request.operation = operation
-  const parameters = await readParameters(req, operation, target.query).catch(async (error) => {
+  const { parameters, wrapping } = await read(req, res, operation, target).catch(async (error) => {
     // For the record alone: what was sent to a login is an attempt to log in, whether or not it could be read.
     await find(parts, request, target, operation).then(
       (found) => Object.assign(request, { found }),
       () => {},
     )
+    if (request.found?.endpoint?.login) await countUnproven(parts, request)
     throw error
   })
-  request.parameters = parameters
-  const wrapTtlSeconds = readWrapTtl(req)
-  const wrapping = wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }
-  Object.assign(request, wrapping)
-  checkNamespace(req, res)
-  refuseWriteToFolder(operation, target)
+  Object.assign(request, { parameters, ...wrapping })
   const found = await find(parts, request, target, operation)
   request.found = found
   await proveWithinRate(parts, request, found, parameters)
@@ -226,12 +223,21 @@ async function answer(
     runLimited(parts, request, found, parameters, () => run(signal)),
   )
   const wire = wireReply(reply, { requestId: request.id, operation, mountType: mount.type, warnings })
-  return wrapped(parts.wrapping, { wire, reply, request, found, delivery })
+  return wrapped(parts.wrapping, { wire, reply, request, found, delivery, audited })
 }
 
 function allowedMethods(res: ServerResponse): WireReply {
   res.setHeader('Allow', 'GET, HEAD, LIST, POST, PUT, PATCH, DELETE, OPTIONS')
   return { status: 204 }
+}
+
+/** What was sent, as far as that can be judged without knowing what it is for. */
+async function read(req: HttpRequest, res: ServerResponse, operation: Operation, target: Target) {
+  const parameters = await readParameters(req, operation, target.query)
+  const wrapTtlSeconds = readWrapTtl(req)
+  checkNamespace(req, res)
+  refuseWriteToFolder(operation, target)
+  return { parameters, wrapping: wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds } }
 }
 
 function refuseWriteToFolder(operation: Operation, target: Target): void {
@@ -277,7 +283,3 @@ async function withinDeadline(
     clearTimeout(timer)
   }
 }
-
-/** The path without its query, cut, and without tokens: old clients put them there. */
-const loggedPath = (url: string): string =>
-  (url.split('?', 1)[0] ?? '').slice(0, 512).replace(TOKEN_LIKE, '[token]')

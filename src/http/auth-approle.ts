@@ -52,7 +52,7 @@ export function authAppRoleRoutes({ tokens, approle }: Parts): Route[] {
   return [
     ...authRoleRoutes(approle.roles, {
       fields: ROLE_FIELDS,
-      nameOf: (name) => name.toLowerCase(),
+      caseless: true,
       write: (mountId, name, fields) => approle.writeRole(mountId, name, fields),
     }),
     roleIdRoute(approle),
@@ -76,12 +76,12 @@ export function authAppRoleRoutes({ tokens, approle }: Parts): Route[] {
 
 type Named = Pick<OpenCall, 'mount' | 'capture'>
 
-/** Names are in lower case, as those of the roles are. */
-const nameIn = ({ capture }: Named): string => capture('role_name').toLowerCase()
+const nameIn = ({ capture }: Named): string => capture('role_name')
 const roleIn = (call: Named) => ({ mountId: call.mount.id, name: nameIn(call) })
 
 const roleIdRoute = (approle: AppRoleMethod): Route => ({
   path: 'role/:role_name/role-id',
+  caseless: true,
   on: {
     read: handle({}, async (call) => {
       const roleId = await approle.roleId(call.mount.id, nameIn(call))
@@ -98,6 +98,7 @@ function makingRoutes(secretIds: SecretIds): Route[] {
   return [
     {
       path: 'role/:role_name/secret-id',
+      caseless: true,
       on: {
         list: handle({}, async (call) => ({ data: { keys: await secretIds.list(roleIn(call)) } })),
         update: handle(
@@ -112,6 +113,7 @@ function makingRoutes(secretIds: SecretIds): Route[] {
     },
     {
       path: 'role/:role_name/custom-secret-id',
+      caseless: true,
       on: {
         update: handle(
           { ...SECRET_ID, ...SECRET_ID_FIELDS },
@@ -148,6 +150,7 @@ function knownRoutes(secretIds: SecretIds): Route[] {
   return [
     {
       path: 'role/:role_name/secret-id/lookup',
+      caseless: true,
       on: {
         update: handle(SECRET_ID, async (call) =>
           shown(await secretIds.find(roleIn(call), { text: call.fields.secret_id })),
@@ -156,6 +159,7 @@ function knownRoutes(secretIds: SecretIds): Route[] {
     },
     {
       path: 'role/:role_name/secret-id/destroy',
+      caseless: true,
       on: {
         update: handle(SECRET_ID, async (call) => {
           await secretIds.destroy(roleIn(call), { text: call.fields.secret_id })
@@ -165,6 +169,7 @@ function knownRoutes(secretIds: SecretIds): Route[] {
     },
     {
       path: 'role/:role_name/secret-id-accessor/lookup',
+      caseless: true,
       on: {
         update: handle(ACCESSOR, async (call) => {
           const accessor = call.fields.secret_id_accessor
@@ -176,6 +181,7 @@ function knownRoutes(secretIds: SecretIds): Route[] {
     },
     {
       path: 'role/:role_name/secret-id-accessor/destroy',
+      caseless: true,
       on: {
         update: handle(ACCESSOR, async (call) => {
           const accessor = call.fields.secret_id_accessor

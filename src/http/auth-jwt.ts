@@ -62,7 +62,7 @@ export function authJwtRoutes(parts: { tokens: TokenStore; mounts: AuthMounts; j
     }),
     ...authRoleRoutes(mounts, {
       fields: JWT_ROLE_FIELDS,
-      nameOf: (name) => name.toLowerCase(),
+      caseless: true,
       write: (mountId, name, fields) => jwt.writeRole(mountId, name, fields),
     }),
     jwtLoginRoute(tokens, (ask) => jwt.logIn(ask)),

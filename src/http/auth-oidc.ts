@@ -45,7 +45,7 @@ export function authOidcRoutes({ tokens, mounts, oidc, log }: Parts): Route[] {
     }),
     ...authRoleRoutes(mounts, {
       fields: JWT_ROLE_FIELDS,
-      nameOf: (name) => name.toLowerCase(),
+      caseless: true,
       write: (mountId, name, fields) => oidc.writeRole(mountId, name, fields),
     }),
     jwtLoginRoute(tokens, (ask) => oidc.refuseToken(ask)),
@@ -71,7 +71,7 @@ function flowRoutes({ tokens, oidc, log }: Omit<Parts, 'mounts'>): Route[] {
             about({ details: { reason, detail } })
             return { data: { auth_url }, refusal: refused }
           },
-          { login: true, loginField: null },
+          { login: true, loginField: null, begins: true },
         ),
       },
     },

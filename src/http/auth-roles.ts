@@ -22,14 +22,14 @@ export function authRoleRoutes<F extends Fields>(
   mounts: Pick<AuthMounts, 'role' | 'roleNames' | 'removeRole'>,
   method: {
     fields: F
-    nameOf?: (name: string) => string
+    /** Whether the names of its roles have no case. */
+    caseless?: true
     write(mountId: string, name: string, fields: Decoded<F>): Promise<void>
     /** What the writer of a role should hear of it, as it is now. */
     warnings?(role: Readonly<Record<string, unknown>>): string[]
   },
 ): Route[] {
-  const { nameOf = (name) => name } = method
-  const nameIn = ({ capture }: Pick<OpenCall, 'capture'>) => nameOf(capture('name'))
+  const nameIn = ({ capture }: Pick<OpenCall, 'capture'>) => capture('name')
   return [
     {
       path: 'role',
@@ -37,6 +37,7 @@ export function authRoleRoutes<F extends Fields>(
     },
     {
       path: 'role/:name',
+      ...(method.caseless && { caseless: method.caseless }),
       on: {
         read: handle({}, async (call) => {
           const role = await mounts.role(call.mount.id, nameIn(call))
@@ -52,7 +53,7 @@ export function authRoleRoutes<F extends Fields>(
           },
           {
             exists: async ({ mount, capture }) =>
-              (await mounts.role(mount.id, nameOf(capture('name')))) !== undefined,
+              (await mounts.role(mount.id, capture('name'))) !== undefined,
           },
         ),
         delete: handle({}, async (call) => {

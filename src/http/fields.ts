@@ -1,6 +1,6 @@
 import { parseDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
-import type { Parameters } from './ports.ts'
+import type { Parameters, Question } from './ports.ts'
 
 /**
  * The dialect's weak types. A field's `read` turns any accepted form into the one the code works with, and gives
@@ -53,6 +53,22 @@ export const alias = <T, Sure extends boolean>(of: Field<T, Sure>, ...names: str
   ...of,
   aliases: names,
 })
+
+type Spellings = NonNullable<Question['spellings']>
+const spellings = new WeakMap<Fields, Spellings>()
+
+/** Under which names a table's fields may be sent, of those that have several: what policy says of one is said of all. */
+export function spellingsOf(fields: Fields): Spellings {
+  const known = spellings.get(fields)
+  if (known) return known
+  const groups = new Map<string, readonly string[]>()
+  for (const [name, { aliases }] of Object.entries(fields)) {
+    const names = aliases.length > 0 ? [name, ...aliases] : []
+    for (const one of names) groups.set(one, [...new Set([...(groups.get(one) ?? []), ...names])])
+  }
+  spellings.set(fields, groups)
+  return groups
+}
 
 export const text = field('a string', readText)
 export const duration = field('a duration such as 3600, "1h30m" or "2d"', readDuration)

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { formatDuration, parseDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
-import { TOKEN_LIKE } from './request-audited.ts'
+import { TOKEN_LIKE } from './told-path.ts'
 
 const refuse = (text: string) => new BrokerError('invalid_request', text)
 

@@ -6,6 +6,7 @@ import { BrokerError, httpStatus } from '../lib/errors.ts'
 import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { principalId } from '../policy/principal.ts'
 import { type AccessParts, type Found, identified, prove, type Request } from './access.ts'
+import { decode } from './fields.ts'
 import type { Parameters, Reading } from './ports.ts'
 import type { Answer, Endpoint } from './route.ts'
 
@@ -29,7 +30,7 @@ export async function proveWithinRate(
   found: Found,
   parameters: Parameters,
 ): Promise<void> {
-  const proving = () => prove(parts, request, found.endpoint, parameters)
+  const proving = () => proveOrCount(parts, request, found, parameters)
   if (EXEMPT.has(found.path)) return proving()
   const { reading } = await identified(parts, request)
   const path = found.path.replace(/\/$/, '')
@@ -42,10 +43,49 @@ export async function proveWithinRate(
     return proving()
   }
   await proving().catch(async (error) => {
-    await take()
+    if (isUnproven(error)) await take()
     throw error
   })
   await take()
+}
+
+/** So many requests that nobody proves to be theirs are answered, of one source, on all servers together. */
+export const UNPROVEN = { max: 600, windowSeconds: 60 }
+
+const isUnproven = (error: unknown): boolean =>
+  error instanceof BrokerError && error.code === 'permission_denied'
+
+/** Without any quota: each of these would be an event of the audit log, and costs whoever sends it nothing. */
+async function proveOrCount(
+  parts: Parts,
+  request: Request,
+  { endpoint }: Found,
+  parameters: Parameters,
+): Promise<void> {
+  await prove(parts, request, endpoint, parameters).catch(async (error) => {
+    if (isUnproven(error)) await countUnproven(parts, request)
+    throw error
+  })
+  // Such a login is refused before it is one, and so is no failed login.
+  if (endpoint?.login && !isDecodable(endpoint, parameters)) await countUnproven(parts, request)
+}
+
+/** Throws 429 once there were too many of the source. A proven caller is never asked. */
+export async function countUnproven(parts: Parts, request: Request): Promise<void> {
+  const { reading } = await identified(parts, request)
+  const rate = { counter: 'unproven-requests', key: sourceKey(request.source), ...UNPROVEN, blockSeconds: 0 }
+  const waitSeconds = await parts.limits.takeRate(rate, reading)
+  if (waitSeconds === undefined) return
+  throw tooMany('too many requests without a good token; try again later', waitSeconds)
+}
+
+function isDecodable({ fields }: Endpoint, sent: Parameters): boolean {
+  try {
+    decode(fields, sent)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** What tells anyone how this server is, or how to check a receipt, also when the ledger is away. */
@@ -79,7 +119,10 @@ function isCallersFault(error: unknown): boolean {
   return !NOT_THEIRS.has(refusalOf(error)?.reason)
 }
 
-/** Runs a handler; one that grants only while anything may be granted, a login only while few enough have failed. */
+/**
+ * Runs a handler; one that grants only while anything may be granted, a login only while few enough have failed. A
+ * wrapping token is proven by the handler alone, so a bad one is counted when the handler has refused it.
+ */
 export async function runLimited(
   parts: Parts,
   request: Request,
@@ -88,6 +131,12 @@ export async function runLimited(
   run: () => Promise<Answer>,
 ): Promise<Answer> {
   if (endpoint?.login || endpoint?.grants) checkGranting(parts.limits.mayGrant)
+  if (endpoint?.byWrappingToken && !request.principal) {
+    return run().catch(async (error) => {
+      if (isCallersFault(error)) await countUnproven(parts, request)
+      throw error
+    })
+  }
   if (!endpoint?.login || !mount) return run()
   const { reading } = await identified(parts, request)
   const roleName = roleNamed(endpoint, parameters)
@@ -95,15 +144,18 @@ export async function runLimited(
   try {
     return await parts.limits.attempts(attempt, async () => orThrown(await run()))
   } catch (error) {
+    request.failedLogin = isCallersFault(error) ? 'refused' : 'failed'
     if (error instanceof RefusedByAnswer) return error.answer
     throw error
   }
 }
 
+/** As the handler has it: a name that is sent as a number is that name. */
 function roleNamed({ loginField: field = 'role', fields }: Endpoint, sent: Parameters): string | undefined {
-  if (field === null || !(field in fields)) return undefined
-  const named = sent[field]
-  return typeof named === 'string' ? named : ''
+  const named = field === null ? undefined : fields[field]
+  if (field === null || !named) return undefined
+  const decoded: Record<string, unknown> = decode({ [field]: named }, sent)
+  return String(decoded[field] ?? '')
 }
 
 class RefusedByAnswer extends Error {

@@ -1,4 +1,4 @@
-import type { AuditEvent } from '../audit/event.ts'
+import type { AuditEvent, Detail } from '../audit/event.ts'
 import { type AuditHash, auditParameters } from '../audit/parameters.ts'
 import type { Audited } from '../audit/request.ts'
 import { refusalOf } from '../identity/refusal.ts'
@@ -6,7 +6,10 @@ import type { CreatedToken } from '../identity/tokens.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Identity, principalId } from '../policy/principal.ts'
 import type { Request } from './access.ts'
+import { lastDecision } from './denial.ts'
 import type { Decision, Principal } from './ports.ts'
+import { unprovenParameters, unprovenPath } from './request-unproven.ts'
+import { toldPath } from './told-path.ts'
 
 /** Where requests are put on record. */
 export type AuditPort = {
@@ -38,7 +41,9 @@ export async function recordOutcome(
 ): Promise<void> {
   const isRecorded = audited.closed
   if (isRecorded ? outcome.error === undefined : !isOfInterest(request, outcome)) return
-  await record(eventOf(request, hash, { facts: audited.facts, outcome: told(outcome), error: outcome.error }))
+  await record(
+    eventOf(request, hash, { facts: audited.facts, outcome: told(request, outcome), error: outcome.error }),
+  )
 }
 
 /**
@@ -52,23 +57,36 @@ function isOfInterest(
   if (!operation || !found) return false
   if (status === 429 && !decision) return false
   if (!parameters) return found.endpoint?.login === true
-  return found.endpoint?.proof !== 'none' || found.endpoint.login === true || principal !== undefined
+  if (found.endpoint?.proof !== 'none' || principal !== undefined) return true
+  return found.endpoint.login === true || found.endpoint.byWrappingToken === true
 }
 
-function told({ status, error }: { status: number; error?: unknown }): AuditEvent['outcome'] {
+function told(
+  { found }: Request,
+  { status, error }: { status: number; error?: unknown },
+): AuditEvent['outcome'] {
   if (error === undefined) return { status }
+  const path = found?.path ?? ''
   return {
     status,
     error: error instanceof BrokerError ? error.code : 'internal',
-    message: error instanceof BrokerError ? error.message : 'internal error',
+    message:
+      error instanceof BrokerError ? error.message.replaceAll(path, () => toldPath(path)) : 'internal error',
   }
 }
 
 type Told = { result?: unknown; facts: Audited['facts']; outcome: AuditEvent['outcome']; error?: unknown }
 
 function eventOf(request: Request, hash: AuditHash, { result, facts, outcome, error }: Told): AuditEvent {
-  const { found, parameters = {} } = request
-  const details = { ...facts.details, ...whyDenied(request.decision), ...whyRefused(error), ...made(result) }
+  const { found } = request
+  const decision = lastDecision(error, request.decision)
+  const details = {
+    ...facts.details,
+    ...whyDenied(decision),
+    ...whyRefused(error),
+    ...made(result),
+    ...ended(result),
+  }
   return {
     type: found?.endpoint?.login ? 'login' : 'request',
     request_id: request.id,
@@ -76,10 +94,10 @@ function eventOf(request: Request, hash: AuditHash, { result, facts, outcome, er
     who: { ...caller(request, result), source_address: request.source },
     what: {
       operation: found?.endpoint?.login ? 'login' : (request.operation ?? 'none'),
-      path: found?.path.replace(TOKEN_LIKE, '[token]'),
-      parameters: auditParameters(parameters, PLAIN, hash),
+      path: shownPath(request, result),
+      parameters: shownParameters(request, result, hash),
     },
-    decision: request.decision && decided(request.decision),
+    decision: decision && decided(decision),
     outcome,
     lease_id: facts.lease_id,
     target: facts.target,
@@ -91,9 +109,6 @@ function eventOf(request: Request, hash: AuditHash, { result, facts, outcome, er
 /** Of a login, the role that it came in by. */
 const roleOf = ({ found }: Request, result: unknown): string | undefined =>
   found?.endpoint?.login && isCreated(result) ? (result.entry.role ?? undefined) : undefined
-
-/** Old clients put tokens into paths. */
-export const TOKEN_LIKE = /\b(lh|hvs|hvb|s|b)\.[\w-]{8,}/g
 
 /** Of a login, whoever it proved. */
 function caller({ found, principal }: Request, result: unknown): AuditEvent['who'] {
@@ -140,6 +155,34 @@ const isCreated = (result: unknown): result is CreatedToken =>
 /** The accessor of a token that the request made. */
 const made = (result: unknown) =>
   isCreated(result) && result.entry.accessor ? { created_accessor: result.entry.accessor } : {}
+
+/** Of tokens that the request ended, so many are named. */
+const NAMED_AT_MOST = 50
+
+/** The tokens that the request ended, and how many leases end with them. */
+function ended(result: unknown) {
+  const { accessors, leases } = (result ?? {}) as { accessors?: string[]; leases?: number }
+  if (!Array.isArray(accessors) || leases === undefined) return {}
+  return { ended_accessors: accessors.slice(0, NAMED_AT_MOST), leases_ending: leases }
+}
+
+/** Whether anybody answers for the request: who sent it, or whom it has logged in. */
+const isProven = ({ principal }: Request, result: unknown): boolean =>
+  principal !== undefined || isCreated(result)
+
+function shownPath(request: Request, result: unknown): string | undefined {
+  const path = request.found && toldPath(request.found.path)
+  return path === undefined || isProven(request, result) ? path : unprovenPath(path)
+}
+
+/** Where any field may be sent, one of these names may hold a secret as well. */
+function shownParameters(request: Request, result: unknown, hash: AuditHash): Detail {
+  if (!isProven(request, result)) return unprovenParameters(request, PLAIN, hash)
+  const { found, parameters = {} } = request
+  return auditParameters(parameters, found?.endpoint?.anyFields ? NONE : PLAIN, hash)
+}
+
+const NONE: ReadonlySet<string> = new Set()
 
 const decided = ({ allowed, by }: Decision): AuditEvent['decision'] => ({
   allowed,

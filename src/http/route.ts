@@ -19,6 +19,8 @@ import type {
  */
 export type Route = {
   path: string
+  /** Names in it have no case. They are in lower case from here on, for policy first of all: one thing has one path. */
+  caseless?: true
   on: { readonly [O in Operation]?: Endpoint }
 }
 
@@ -109,6 +111,8 @@ type Options = {
   login?: true
   /** The field that names it instead; null where nobody can guess anything about a role, only keep others out of it. */
   loginField?: string | null
+  /** The first half of a login: nobody has logged in when it succeeds. */
+  begins?: true
   /** Gives or prolongs access, as a login does too; ending must not need it. */
   grants?: true
 }
@@ -138,7 +142,10 @@ export const handle = <F extends Fields>(
 export const handleOpen = <F extends Fields>(
   fields: F,
   run: (call: OpenCall<F>) => Promise<Answer>,
-  { readToken = false, ...options }: { readToken?: boolean } & Pick<Options, 'login' | 'loginField'> = {},
+  {
+    readToken = false,
+    ...options
+  }: { readToken?: boolean } & Pick<Options, 'login' | 'loginField' | 'begins'> = {},
 ): Endpoint => ({
   ...options,
   fields,
@@ -175,7 +182,12 @@ export function matchRoute(
 ): { route: Route; captures: Captures } | undefined {
   for (const route of routes) {
     const match = patternOf(route).exec(path)
-    if (match) return { route, captures: { ...match.groups } }
+    if (match) return { route, captures: capturesOf(route, match.groups ?? {}) }
   }
   return undefined
 }
+
+const capturesOf = ({ caseless }: Route, groups: Captures): Captures =>
+  caseless
+    ? Object.fromEntries(Object.entries(groups).map(([name, value]) => [name, value?.toLowerCase()]))
+    : { ...groups }

@@ -4,7 +4,8 @@ import type { Outcome } from '../lease/end.ts'
 import type { Ender } from '../lease/ender.ts'
 import type { Renew } from '../lease/renew.ts'
 import { BrokerError } from '../lib/errors.ts'
-import type { Principal } from '../policy/principal.ts'
+import { type Principal, principalId } from '../policy/principal.ts'
+import { deniedBy } from './denial.ts'
 import { bool, defaulted, duration, type Fields, text } from './fields.ts'
 import { shownTerms } from './lease-answers.ts'
 import { mayTouch } from './own-leases.ts'
@@ -62,9 +63,10 @@ export function sysLeaseRoutes(parts: Parts): Route[] {
     {
       path: 'leases/renew/:url_lease_id*',
       on: {
-        update: handle(RENEW_FIELDS, (call) =>
-          renewLease(parts, call, call.fields.lease_id ?? call.capture('url_lease_id')),
-        ),
+        update: handle(RENEW_FIELDS, async (call) => {
+          const { lease_id, ...judged } = await meant(call, 'renew')
+          return renewLease(parts, { ...call, ...judged }, lease_id)
+        }),
       },
     },
     {
@@ -74,9 +76,10 @@ export function sysLeaseRoutes(parts: Parts): Route[] {
     {
       path: 'leases/revoke/:url_lease_id*',
       on: {
-        update: handle(REVOKE_FIELDS, (call) =>
-          revoke(parts, call, call.fields.lease_id ?? call.capture('url_lease_id')),
-        ),
+        update: handle(REVOKE_FIELDS, async (call) => {
+          const { lease_id, ...judged } = await meant(call, 'revoke')
+          return revoke(parts, { ...call, ...judged }, lease_id)
+        }),
       },
     },
     {
@@ -92,6 +95,20 @@ export function sysLeaseRoutes(parts: Parts): Route[] {
       on: { update: handle({ prefix: text }, (call) => revokeForce(ender, call), { sudo: true }) },
     },
   ]
+}
+
+/** A lease in the body counts before the one in the path, and policy has judged the path: it is asked about the other. */
+async function meant(
+  { capture, fields, policy, principal, parameters, ...judged }: Call<{ lease_id: typeof text }>,
+  verb: 'renew' | 'revoke',
+): Promise<{ lease_id: string } & Pick<Call, 'decision' | 'path'>> {
+  const inPath = capture('url_lease_id')
+  const { lease_id = inPath } = fields
+  if (lease_id === inPath) return { lease_id, decision: judged.decision, path: judged.path }
+  const path = `sys/leases/${verb}/${lease_id}`
+  const decision = await policy.decide({ principal, operation: 'update', path, parameters })
+  if (!decision.allowed) throw deniedBy(decision)
+  return { lease_id, decision, path }
 }
 
 const STUCK_LIMIT = 10_000
@@ -157,14 +174,17 @@ async function renewLease(
     mayTouch: mayTouch(call),
     async stillAllowed({ tokenId, path }) {
       const holder = tokenId === principal.tokenId ? principal : await parts.holder(tokenId)
-      const { allowed } = await policy.decide({
+      const decision = await policy.decide({
         principal: holder,
         operation: 'read',
         path,
         parameters,
         again: true,
       })
-      return allowed
+      if (decision.allowed) return true
+      // The caller may renew leases; it is the holder who may have this one no more.
+      about({ details: { reason: 'recheck', recheck: { path, principal: principalId(holder) } } })
+      throw deniedBy(decision)
     },
   })
   return {

@@ -29,9 +29,9 @@ export const sysPolicyRoutes = (policies: Policies, holders: Holders): Route[] =
     path: 'policies/acl',
     on: { list: list(policies), read: list(policies) },
   },
-  { path: 'policies/acl/:name*', on: documentEndpoints(policies, 'policy') },
+  { path: 'policies/acl/:name*', caseless: true, on: documentEndpoints(policies, 'policy') },
   { path: 'policy', on: { list: oldList(policies), read: oldList(policies) } },
-  { path: 'policy/:name*', on: documentEndpoints(policies, 'rules') },
+  { path: 'policy/:name*', caseless: true, on: documentEndpoints(policies, 'rules') },
   {
     path: 'policies/simulate',
     on: { update: handle(SIMULATE_FIELDS, (call) => simulate(holders, call)) },
@@ -53,21 +53,20 @@ const DOCUMENT_FIELDS = {
 
 /** The old endpoints call the document `rules`, and repeat it beside the envelope's keys. */
 function documentEndpoints(policies: Policies, field: 'policy' | 'rules'): Route['on'] {
-  const nameOf = (call: Pick<Call, 'capture'>) => call.capture('name').toLowerCase()
   return {
     read: handle({}, async (call) => {
-      const name = nameOf(call)
+      const name = call.capture('name')
       const found = name === 'root' ? { name, version: 0, text: '' } : await policies.find(name)
       if (!found) return undefined
       const data = { name, [field]: found.text, version: found.version }
       return field === 'rules' ? { data, injected: true } : { data }
     }),
     update: handle(DOCUMENT_FIELDS, async (call) => {
-      await policies.write(nameOf(call), plain(call.fields.policy))
+      await policies.write(call.capture('name'), plain(call.fields.policy))
       return undefined
     }),
     delete: handle({}, async (call) => {
-      await policies.remove(nameOf(call))
+      await policies.remove(call.capture('name'))
       return undefined
     }),
   }

@@ -1,16 +1,19 @@
+import { about } from '../audit/request.ts'
 import type { Wrapping } from '../identity/wrapping.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { defaulted, type Fields, text } from './fields.ts'
 import { type Answer, type Endpoint, handle, handleOpen, type OpenCall, type Route } from './route.ts'
-import { shownWrapInfo } from './wrapped.ts'
+import { shownWrapInfo, wrappingDetails } from './wrapped.ts'
 
 const TOKEN_FIELDS = { token: defaulted(text, '') } satisfies Fields
 type TokenCall = OpenCall<typeof TOKEN_FIELDS>
 
 /** Wrapped answers: making one of anything, and what may be done with a wrapping token; relative to `sys/`. */
 export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
-  const lookup = handleOpen(TOKEN_FIELDS, async (call) => {
-    const { ttlSeconds, createdAt, creationPath } = await wrapping.lookup(wrappingToken(call))
+  const lookUp = async (call: TokenCall): Promise<Answer> => {
+    const found = await wrapping.lookup(wrappingToken(call))
+    const { ttlSeconds, createdAt, creationPath } = found
+    about({ details: wrappingDetails(found) })
     return {
       data: {
         creation_ttl: ttlSeconds,
@@ -18,7 +21,9 @@ export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
         creation_path: creationPath,
       },
     }
-  })
+  }
+  // It needs no proof, and is on record all the same: a token that is looked at may have been stolen.
+  const lookup: Endpoint = { ...handleOpen(TOKEN_FIELDS, lookUp), byWrappingToken: true }
   return [
     {
       path: 'wrapping/wrap',
@@ -37,14 +42,20 @@ export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
       path: 'wrapping/unwrap',
       // What was taken stays taken, also when this answer gets lost: part of it may have been read.
       on: {
-        update: byWrappingToken(async (call) => ({ verbatim: await wrapping.unwrap(wrappingToken(call)) })),
+        update: byWrappingToken(async (call) => ({
+          verbatim: await wrapping.unwrap(wrappingToken(call), (taken) =>
+            about({ details: wrappingDetails(taken) }),
+          ),
+        })),
       },
     },
     {
       path: 'wrapping/rewrap',
       on: {
         update: byWrappingToken(async (call) => {
-          const info = await wrapping.rewrap(wrappingToken(call))
+          const info = await wrapping.rewrap(wrappingToken(call), (from, to) =>
+            about({ details: { ...wrappingDetails(to), rewrapped_accessor: from.accessor } }),
+          )
           call.onUndelivered(() => wrapping.drop(info.token))
           return { wrapInfo: shownWrapInfo(info) }
         }),

@@ -1,24 +1,40 @@
-import type { WrapInfo, Wrapping } from '../identity/wrapping.ts'
+import { type Audited, about, onBehalfOf } from '../audit/request.ts'
+import type { WrapInfo, WrappedTrace, Wrapping } from '../identity/wrapping.ts'
 import type { Found, Request } from './access.ts'
 import type { Delivery } from './delivery.ts'
 import { type Reply, type WireReply, wireReply } from './envelope.ts'
 import type { Answer } from './route.ts'
+import { toldPath } from './told-path.ts'
 
 export type AnswerWrapping = Pick<Wrapping, 'wrap' | 'drop'>
 
-type Answered = { wire: WireReply; reply: Answer; request: Request; found: Found; delivery: Delivery }
+type Answered = {
+  wire: WireReply
+  reply: Answer
+  request: Request
+  found: Found
+  delivery: Delivery
+  audited: Audited
+}
 
 /**
  * The reply, or the token under which it waits when that was asked. What the reply made stays as it is meanwhile: a
  * lease whose wrapped credential nobody fetches ends at its own time. Only when the wrapping token does not reach its
- * caller is all of it undone.
+ * caller is all of it undone. Under which accessor it waits is in the request's event, or, when that is written already
+ * with what the request changed, in one more.
  */
 export async function wrapped(wrapping: AnswerWrapping, answered: Answered): Promise<WireReply> {
-  const { wire, reply, request, found, delivery } = answered
+  const { wire, reply, request, found, delivery, audited } = answered
   const { wrapTtlSeconds: ttlSeconds } = request
   if (ttlSeconds === undefined || wire.body === undefined || !isWrappable(answered)) return wire
-  const info = await wrapping.wrap(wire.body, { ttlSeconds, creationPath: found.path }, (token) =>
-    delivery.onUndelivered(() => wrapping.drop(token)),
+  const { body } = wire
+  const creationPath = found.path
+  const onRecord = audited.closed ? wrappingAlone(audited) : audited
+  const info = await onBehalfOf(onRecord, () =>
+    wrapping.wrap(body, { ttlSeconds, creationPath }, (token, accessor) => {
+      delivery.onUndelivered(() => wrapping.drop(token))
+      about({ details: { ...onRecord.facts.details, ...wrappingDetails({ accessor, creationPath }) } })
+    }),
   )
   const accessor = reply?.auth?.accessor || undefined
   return wireReply(
@@ -26,6 +42,23 @@ export async function wrapped(wrapping: AnswerWrapping, answered: Answered): Pro
     { requestId: '', operation: found.operation, mountType: found.mount?.type ?? '', warnings: [] },
   )
 }
+
+/** What the request did is on record; that its answer was wrapped is an event of its own. */
+const wrappingAlone = (audited: Audited): Audited => ({
+  ...audited,
+  facts: { ...audited.facts },
+  closed: false,
+  event(result, facts) {
+    const event = audited.event(result, facts)
+    return event && { ...event, type: 'request', what: { operation: 'wrap', path: event.what.path } }
+  },
+})
+
+/** By which an answer can be followed through the audit log, from its wrapping to whoever opens it. */
+export const wrappingDetails = ({ accessor, creationPath }: WrappedTrace) => ({
+  wrapping_accessor: accessor,
+  creation_path: toldPath(creationPath),
+})
 
 /**
  * Not errors, not what is wrapped already, not text (what is unwrapped is JSON), and not what anyone may read without

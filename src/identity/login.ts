@@ -23,6 +23,8 @@ export type AuthMount = { id: string; path: string; accessor: string; config: Do
 /** What a method has proved of a caller. */
 export type Proven = Pick<Identity, 'subject' | 'groups' | 'claims' | 'authTime' | 'amr' | 'acr'> & {
   kind: Identity['kind']
+  /** What names the subject, where that is the role's to say and not the usual: it makes another principal. */
+  subjectClaim?: string
   /** How the caller is called, behind the mount's own name: feeds account names. */
   alias: string
   metadata: Record<string, string>
@@ -117,7 +119,7 @@ async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedTo
 }
 
 function planned({ mount, roleName, token, proven, now, spend, endpoint = 'login' }: Login): Planned {
-  const { kind, subject, alias, metadata } = proven
+  const { kind, subject, subjectClaim: claim = '', alias, metadata } = proven
   const { expiresAt, hardExpiresAt, ttlSeconds, warnings } = loginTerms({
     now,
     issuedAt: now,
@@ -148,7 +150,7 @@ function planned({ mount, roleName, token, proven, now, spend, endpoint = 'login
     entityId: null,
     identity: identityOf(mount, proven) as unknown as Document,
   }
-  return { text, entry, subject: { mountId: mount.id, subject, kind }, warnings, spend }
+  return { text, entry, subject: { mountId: mount.id, claim, subject, kind }, warnings, spend }
 }
 
 function identityOf(mount: AuthMount, proven: Proven): Identity {

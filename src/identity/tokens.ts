@@ -53,17 +53,24 @@ export type TokenStore = {
 /** So many expired tokens end in one transaction; with them all that hangs on them. */
 const SWEEP_BATCH = 200
 
-/** `leasesEnding` hears, after the commit, on which targets leases now wait to be ended. */
-export function createTokenStore(ledger: Ledger, leasesEnding: (targetIds: string[]) => void): TokenStore {
+/**
+ * `leasesEnding` hears, after the commit, on which targets leases now wait to be ended. `uses` and `roots`: the ledger
+ * for taking uses of tokens, which no request alone does, and for making root tokens, which none does.
+ */
+export function createTokenStore(
+  ledger: Ledger,
+  leasesEnding: (targetIds: string[]) => void,
+  { uses = ledger, roots = ledger }: { uses?: Ledger; roots?: Ledger } = {},
+): TokenStore {
   const ended = ({ targetIds }: TokensEnded): void => {
     if (targetIds.length > 0) leasesEnding(targetIds)
   }
   const end = async (id: string): Promise<void> => ended(await endTokens(ledger, [id]))
 
   return {
-    identify: authenticator(ledger, ended),
+    identify: authenticator(uses, ended),
     create: (principal, request) => createToken(ledger, principal, request),
-    createRootToken: (given) => createRootToken(ledger, given),
+    createRootToken: (given) => createRootToken(roots, given),
 
     lookup: async (token) => liveOr(await findToken(ledger, tokenIdOf(token)), badToken),
     lookupSelf: async ({ tokenId, lastUse }) => {
@@ -126,13 +133,16 @@ async function endExpiredTokens(ledger: Ledger, ended: (tokens: TokensEnded) => 
   }
 }
 
+/** `made`: it was not there, or had ended. */
+export type RootToken = { root: KnownToken | undefined; made: boolean }
+
 async function createRootToken(
   ledger: Ledger,
   given: string | undefined,
 ): Promise<{ token: Sensitive; accessor: string }> {
   const text = given ?? newToken()
   const id = tokenIdOf(text)
-  const root = await ledger.transaction(async (db) => {
+  const { root } = await ledger.transaction(async (db): Promise<RootToken> => {
     const inserted = await insertToken(db, {
       id,
       accessor: newId(),
@@ -154,8 +164,8 @@ async function createRootToken(
       entityId: null,
       identity: null,
     })
-    if (!inserted) await reviveRootToken(db, id)
-    return findToken(db, id)
+    const made = inserted || (await reviveRootToken(db, id)) > 0
+    return { root: await findToken(db, id), made }
   })
   if (!root?.live || root.expiresAt || !root.policies.includes('root') || root.accessor === null) {
     throw new Error('a token of this text exists, and it is not a root token; choose another')

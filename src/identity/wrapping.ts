@@ -23,22 +23,28 @@ export type WrapInfo = {
   creationPath: string
 }
 
+/** Which answer it is: what may be told of it, and shows where it came from and where it went. */
+export type WrappedTrace = Pick<WrapInfo, 'accessor' | 'creationPath'>
+
 /** Answers kept for whoever has their token, once. Every refusal is the dialect's one 400. */
 export type Wrapping = {
   /**
-   * Keeps a body for `ttlSeconds`. `begun` hears of the token before anything is written, so that even what was
-   * written without our being told can be dropped.
+   * Keeps a body for `ttlSeconds`. `begun` hears of the token and its accessor before anything is written, so that even
+   * what was written without our being told can be dropped.
    */
   wrap(
     body: string,
     about: { ttlSeconds: number; creationPath: string },
-    begun: (token: Sensitive) => void,
+    begun: (token: Sensitive, accessor: string) => void,
   ): Promise<WrapInfo>
-  /** Gives the body back and forgets it. */
-  unwrap(token: string): Promise<string>
+  /** Gives the body back and forgets it. `taking` hears which it is while that can still be undone. */
+  unwrap(token: string, taking?: (taken: WrappedTrace) => void): Promise<string>
   lookup(token: string): Promise<WrappedFacts>
-  /** Moves the body under a new token, for the time it had at first; the old token is good for nothing any more. */
-  rewrap(token: string): Promise<WrapInfo>
+  /**
+   * Moves the body under a new token, for the time it had at first; the old token is good for nothing any more. `moving`
+   * hears which it was and which it becomes while that can still be undone.
+   */
+  rewrap(token: string, moving?: (from: WrappedTrace, to: WrappedTrace) => void): Promise<WrapInfo>
   /** Forgets the body, if it is still there. */
   drop(token: Sensitive): Promise<void>
   /** Forgets bodies whose time is over, which nobody can have any more. For the sweep. */
@@ -48,24 +54,29 @@ export type Wrapping = {
 export const createWrapping = (ledger: Ledger): Wrapping => ({
   async wrap(body, about, begun) {
     const { row, token } = seal(body, about)
-    begun(token)
+    begun(token, row.accessor)
     return infoOf(row, token, await insertWrapped(ledger, row))
   },
-  async unwrap(token) {
-    const taken = await takeWrapped(ledger, tokenIdOf(token))
-    if (!taken) throw notValid()
-    return open(token, taken)
+  async unwrap(token, taking) {
+    const row = await ledger.transaction(async (db) => {
+      const taken = await takeWrapped(db, tokenIdOf(token))
+      if (!taken) throw notValid()
+      taking?.(taken)
+      return taken
+    })
+    return open(token, row)
   },
   async lookup(token) {
     const facts = await findWrapped(ledger, tokenIdOf(token))
     if (!facts) throw notValid()
     return facts
   },
-  rewrap: (token) =>
+  rewrap: (token, moving) =>
     ledger.transaction(async (db) => {
       const taken = await takeWrapped(db, tokenIdOf(token))
       if (!taken) throw notValid()
       const { row, token: next } = seal(open(token, taken), taken)
+      moving?.(taken, row)
       return infoOf(row, next, await insertWrapped(db, row))
     }),
   async drop(token) {

@@ -2,42 +2,25 @@ import { about, aJob, onBehalfOf } from '../audit/request.ts'
 import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { ledgerFlight } from '../ledger/flight.ts'
-import { findByIdempotencyKey, idempotencyHash } from '../ledger/idempotency.ts'
-import { activate, countStuck, type Intent, noteTargetRef } from '../ledger/lease-issue.ts'
-import type { Mount } from '../ledger/mounts.ts'
-import type { Reading } from '../ledger/reading.ts'
+import { findByIdempotencyKey } from '../ledger/idempotency.ts'
+import { activate, countStuck, noteTargetRef } from '../ledger/lease-issue.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { matchesAny } from '../lib/glob.ts'
 import { checkGranting, type MayGrant } from '../lib/granting.ts'
-import { newId } from '../lib/ids.ts'
 import { type Measure, unmeasured } from '../lib/measure.ts'
 import { ok } from '../lib/result.ts'
-import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
 import { isRoot } from '../policy/authorize.ts'
-import { type Principal, principalId } from '../policy/principal.ts'
+import type { Principal } from '../policy/principal.ts'
 import type { Ender } from './ender.ts'
 import { createIntend, type Intended } from './intend.ts'
-import type { Issuable, Issuables } from './issuables.ts'
-import { mountTtls } from './mount-ttls.ts'
+import type { Issuables } from './issuables.ts'
+import { CREATE_DEADLINE_MS, type IssueAsk, type Plan, planIssue } from './issue-plan.ts'
 import type { Quotas } from './quotas.ts'
 import { tooMany } from './rate-limits.ts'
 import { type OpenTarget, type Targets, targetFailure } from './targets.ts'
-import { type LeaseTerms, leaseTerms } from './terms.ts'
+import type { LeaseTerms } from './terms.ts'
 import { wireLeaseId } from './wire-id.ts'
 
-export type IssueAsk = {
-  principal: Principal
-  /** The ledger as the request found it; the lease begins then. */
-  reading: Reading
-  mount: Mount
-  /** Which rule let it be; the lease keeps it. */
-  allowedBy: unknown
-  /** The whole path asked at, without a trailing slash: `database/creds/app`. */
-  path: string
-  roleName: string
-  /** Who asks again under the same key, at the same path, gets no second lease while the first may be used. */
-  idempotencyKey?: string
-}
+export type { IssueAsk }
 
 export type Issued = {
   /** The lease id on the wire: the path asked at, a slash, the id. */
@@ -62,9 +45,6 @@ export type IssueParts = {
   measure?: Measure
 }
 
-/** A create that has not happened by then never may; the sweep ends what is still `issuing` after it. */
-const CREATE_DEADLINE_MS = 20_000
-const DEFAULT_STUCK_FREEZE = 50
 const LEDGER_BATCH = 128
 /** Nobody knows when the next lease of a full quota ends; long enough not to be a storm, short enough for a client. */
 const FULL_QUOTA_RETRY_SECONDS = 5
@@ -84,12 +64,14 @@ export function createIssue(parts: IssueParts): Issue {
       roleName: ask.roleName,
     })
     if (found?.target) on(found.target.engine, found.targetName)
-    const plan = planIssue(parts, ask, found)
-    about({ lease_id: wireLeaseId(plan.intent), target: plan.targetName, role: ask.roleName })
+    const plan = planIssue(parts.engineTypes, ask, found)
+    about({ target: plan.targetName, role: ask.roleName })
     checkGranting(parts.mayGrant)
     const target = await openForIssuing(parts.targets, plan)
     const intended = await ledger.intend({ intent: plan.intent, counts: await countsFor(parts, ask, plan) })
     if (intended !== 'written') throw await whyNot(parts.ledger, plan, intended)
+    // Not before: there is no lease of this name until then.
+    about({ lease_id: wireLeaseId(plan.intent) })
     const created = await createAccount(parts, target, plan)
     const active = await ledger
       .activate({ id: plan.intent.id, targetRef: created.targetRef })
@@ -140,7 +122,11 @@ async function whyNot(
   const { idempotencyKey } = intent
   const same =
     idempotencyKey === null ? undefined : await findByIdempotencyKey(ledger, { ...intent, idempotencyKey })
-  if (same) return alreadyIssued(wireLeaseId({ path: intent.path, id: same.id }), same.state)
+  if (same) {
+    const leaseId = wireLeaseId({ path: intent.path, id: same.id })
+    about({ lease_id: leaseId })
+    return alreadyIssued(leaseId, same.state)
+  }
   if (intended === 'over_quota') {
     const text = `request path ${JSON.stringify(intent.path)}: lease count quota exceeded`
     return tooMany(text, FULL_QUOTA_RETRY_SECONDS)
@@ -171,87 +157,6 @@ const alreadyIssued = (leaseId: string, state: 'issuing' | 'active'): BrokerErro
 const countsFor = async ({ leaseCounts }: IssueParts, ask: IssueAsk, { intent, targetName }: Plan) =>
   isRoot(ask.principal) ? [] : leaseCounts(ask.reading.revision, { ...intent, targetName })
 
-type Plan = {
-  intent: Intent
-  terms: LeaseTerms
-  reading: Reading
-  targetName: string
-  roleSpec: Issuable['roleSpec']
-  target: NonNullable<Issuable['target']>
-}
-
-function planIssue(parts: IssueParts, ask: IssueAsk, found: Issuable | undefined): Plan {
-  if (!found) throw new BrokerError('invalid_request', `unknown role: ${ask.roleName}`)
-  const target = checkTarget(ask, found)
-  const type = parts.engineTypes.find(({ name }) => name === target.engine)
-  if (!type) throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
-
-  const { now } = ask.reading
-  const outlivesToken = found.roleSpec.lease_outlives_token === true
-  const mount = mountTtls(ask.mount.config)
-  const terms = leaseTerms({
-    now,
-    issuedAt: now,
-    incrementSeconds: undefined,
-    defaultSeconds: found.defaultTtlSeconds || mount.defaultSeconds,
-    maxima: [
-      { name: 'role_max', seconds: found.maxTtlSeconds },
-      { name: 'mount_max', seconds: mount.maxSeconds || SYSTEM_MAX_TTL_SECONDS },
-      ...tokenMaximum(ask.principal, now, outlivesToken),
-    ],
-    tokenExpiresAt: outlivesToken ? null : ask.principal.tokenExpiresAt,
-  })
-  const id = newId()
-  return {
-    reading: ask.reading,
-    terms,
-    target,
-    targetName: found.targetName,
-    roleSpec: found.roleSpec,
-    intent: {
-      id,
-      path: ask.path,
-      mountId: ask.mount.id,
-      roleId: found.roleId,
-      targetId: target.id,
-      tokenId: ask.principal.tokenId,
-      principalId: principalId(ask.principal),
-      allowedBy: ask.allowedBy,
-      outlivesToken,
-      account: type.accountName({
-        target: target.spec,
-        role: found.roleSpec,
-        roleName: ask.roleName,
-        leaseId: id,
-        displayName: ask.principal.displayName,
-      }),
-      issuedAt: now,
-      expiresAt: terms.expiresAt,
-      hardExpiresAt: terms.hardExpiresAt,
-      limitedBy: terms.limitedBy,
-      hardLimitedBy: terms.hardLimitedBy,
-      createDeadline: new Date(now.getTime() + CREATE_DEADLINE_MS),
-      stuckFreeze: Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE),
-      idempotencyKey: ask.idempotencyKey === undefined ? null : idempotencyHash(ask.idempotencyKey),
-    },
-  }
-}
-
-/** Permanent faults answer 400, where Vault says 500, so that clients do not retry them into three accounts. */
-function checkTarget(ask: IssueAsk, found: Issuable): NonNullable<Issuable['target']> {
-  const { target } = found
-  if (!target) {
-    throw new BrokerError(
-      'invalid_request',
-      `failed to find entry for connection with name: "${found.targetName}"`,
-    )
-  }
-  if (!matchesAny(target.allowedRoles, ask.roleName)) {
-    throw new BrokerError('invalid_request', `"${ask.roleName}" is not an allowed role`)
-  }
-  return target
-}
-
 /** A credential whose token ends with this very request would be ended before it is read. */
 function refuseLastUse(principal: Principal): void {
   if (!principal.lastUse) return
@@ -259,15 +164,6 @@ function refuseLastUse(principal: Principal): void {
     'invalid_request',
     'Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.',
   )
-}
-
-function tokenMaximum(
-  principal: Principal,
-  now: Date,
-  outlivesToken: boolean,
-): { name: 'token'; seconds: number }[] {
-  if (outlivesToken || !principal.tokenHardExpiresAt) return []
-  return [{ name: 'token', seconds: (principal.tokenHardExpiresAt.getTime() - now.getTime()) / 1_000 }]
 }
 
 /** Before any row is written: a target that is down must not fill the ledger with leases that were never made. */

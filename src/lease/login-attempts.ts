@@ -19,62 +19,79 @@ export type LoginAttempt = {
 /** Runs a login unless too many have failed lately, and counts it if it fails. */
 export type LoginAttempts = <T>(attempt: LoginAttempt, logIn: () => Promise<T>) => Promise<T>
 
-/** So many logins may fail in each window, from one source and for one role, on all servers together. */
-export const FAILED_LOGINS = { windowSeconds: 60, perSource: 300, perRole: 1_000 }
+/**
+ * So many logins may fail in each window, on all servers together: of one source for one role, of one source, and for
+ * one role.
+ */
+export const FAILED_LOGINS = { windowSeconds: 60, perSourceAndRole: 300, perSource: 3_000, perRole: 1_000 }
 
+const SOURCE_AND_ROLE = 'failed-logins-by-source-and-role'
 const SOURCE = 'failed-logins-by-source'
 const ROLE = 'failed-logins-by-role'
 
 /**
- * A login that succeeds costs one look, shared with those that arrive with it, and changes no count. The refusal is the
- * same whichever count was full, so that it tells nobody what others do. Throws when the ledger cannot count.
+ * A login that succeeds costs one look, shared with those that arrive with it, and changes no count. A source whose
+ * counts are full is refused unheard. Anybody, from anywhere, can fill the count of a role: then a login for it is heard
+ * all the same, and where it fails it is refused as if it had not been, so that guessing teaches nothing and nobody is
+ * kept out. The text is the same whichever count was full. Throws when the ledger cannot count.
  */
 export function createLoginAttempts(ledger: Ledger, limits = FAILED_LOGINS): LoginAttempts {
   const take = createRateLimits(ledger)
-  const lookUp = batcher<RateQuestion[], number | undefined>((asked) => lookUpAll(ledger, asked), {
-    inFlight: 2,
-  })
+  const lookUp = batcher<RateQuestion[], Waits>((asked) => lookUpAll(ledger, asked), { inFlight: 2 })
 
   return async (attempt, logIn) => {
-    const counts = countsOf(attempt, limits)
-    const fullFor = await lookUp(counts)
-    if (fullFor !== undefined) throw tooMany('too many failed logins; try again later', fullFor)
+    const { ofSource, ofRole } = countsOf(attempt, limits)
+    const counts = [...ofSource, ...ofRole]
+    const waits = await lookUp(counts)
+    refuseWhereFull(waits, ofSource)
     try {
       return await logIn()
     } catch (error) {
-      if (attempt.isCallersFault(error)) {
-        const { windowSeconds } = limits
-        await Promise.all(
-          counts.map((count) => take({ ...count, windowSeconds, blockSeconds: 0 }, attempt.reading)),
-        )
-      }
+      if (!attempt.isCallersFault(error)) throw error
+      const { windowSeconds } = limits
+      await Promise.all(
+        counts.map((count) => take({ ...count, windowSeconds, blockSeconds: 0 }, attempt.reading)),
+      )
+      refuseWhereFull(waits, ofRole)
       throw error
     }
   }
 }
 
-const countsOf = (
+function refuseWhereFull(waits: Waits, counts: RateQuestion[]): void {
+  const seconds = Math.max(0, ...counts.map((count) => waits.get(nameOf(count)) ?? 0))
+  if (seconds > 0) throw tooMany('too many failed logins; try again later', seconds)
+}
+
+function countsOf(
   { source, mountId, roleName }: LoginAttempt,
-  { perSource, perRole }: typeof FAILED_LOGINS,
-): RateQuestion[] => [
-  { counter: SOURCE, key: sourceKey(source), max: perSource },
-  ...(roleName === undefined ? [] : [{ counter: ROLE, key: roleKey(mountId, roleName), max: perRole }]),
-]
+  { perSourceAndRole, perSource, perRole }: typeof FAILED_LOGINS,
+): { ofSource: RateQuestion[]; ofRole: RateQuestion[] } {
+  const from = sourceKey(source)
+  // Counted without white space around it and without case, whatever the method makes of them: a name written in
+  // another way is no new name to try.
+  const name = roleName?.trim().toLowerCase()
+  return {
+    ofSource: [
+      { counter: SOURCE_AND_ROLE, key: hashOf([from, mountId, name ?? null]), max: perSourceAndRole },
+      { counter: SOURCE, key: from, max: perSource },
+    ],
+    ofRole: name === undefined ? [] : [{ counter: ROLE, key: hashOf([mountId, name]), max: perRole }],
+  }
+}
 
-/** A role is one of its mount, in whatever case. Hashed: anybody may send any name, of any length. */
-const roleKey = (mountId: string, roleName: string): string =>
-  createHash('sha256')
-    .update(JSON.stringify([mountId, roleName.toLowerCase()]))
-    .digest('base64url')
+/** Anybody may send any name, of any length. */
+const hashOf = (parts: (string | null)[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('base64url')
 
-/** How long the fuller of each attempt's counts stays full, in seconds. */
+/** How long counts stay full, in seconds, for those that are full. */
+type Waits = ReadonlyMap<string, number>
+
+const nameOf = ({ counter, key }: Pick<RateQuestion, 'counter' | 'key'>): string => `${counter} ${key}`
+
 async function lookUpAll(ledger: Ledger, asked: RateQuestion[][]) {
-  const nameOf = ({ counter, key }: Pick<RateQuestion, 'counter' | 'key'>) => `${counter} ${key}`
   const questions = new Map(asked.flat().map((question) => [nameOf(question), question]))
   const full = await fullRates(ledger, [...questions.values()])
-  const seconds = new Map(full.map((row) => [nameOf(row), row.freeInSeconds]))
-  return asked.map((counts) => {
-    const waits = counts.map((count) => seconds.get(nameOf(count)) ?? 0)
-    return ok(waits.some((wait) => wait > 0) ? Math.max(...waits) : undefined)
-  })
+  const waits: Waits = new Map(full.map((row) => [nameOf(row), row.freeInSeconds]))
+  return asked.map(() => ok(waits))
 }

@@ -178,7 +178,7 @@ const MAX_PATH = 1_000
 function checkRate({ rate, intervalSeconds, blockSeconds, groupBy }: RateQuotaWrite) {
   const interval = intervalSeconds || 1
   if (!(rate > 0 && rate <= MAX_COUNT && interval / Math.min(1, rate) <= MAX_SECONDS)) {
-    throw refuse(`'rate' is invalid`)
+    throw refuse(`'rate' is invalid: expected a number above 0, of requests in an interval of a year at most`)
   }
   if (blockSeconds > MAX_SECONDS) throw refuse(`'block' is invalid`)
   if (!(GROUPINGS as readonly string[]).includes(groupBy)) {
@@ -193,7 +193,8 @@ async function checkLeaseCount(
   { maxLeases, principal, target }: LeaseQuotaWrite,
   mountPath: string,
 ) {
-  if (!(maxLeases > 0 && maxLeases <= MAX_COUNT)) throw refuse(`'max_leases' is invalid`)
+  if (!(maxLeases > 0 && maxLeases <= MAX_COUNT))
+    throw refuse(`'max_leases' is invalid: expected a whole number from 1`)
   if (/^(auth|sys)\//.test(mountPath)) {
     throw refuse(`invalid mount path ${JSON.stringify(mountPath)}: no leases are made there`)
   }

@@ -17,7 +17,10 @@ export type Renew = (ask: {
   incrementSeconds: number | undefined
   /** Whether the caller may renew a lease of this holder. */
   mayTouch: MayTouch
-  /** Whether policy would still let the holder have it; asked unless the role says that it need not be. */
+  /**
+   * Whether policy would still let the holder have it; asked unless the role says that it need not be. May throw a
+   * refusal of its own in place of false, as `mayTouch` may.
+   */
   stillAllowed: (holder: Renewable) => Promise<boolean>
 }) => Promise<LeaseTerms>
 

@@ -31,6 +31,15 @@ const PLACE_TIME = `case when isfinite(at_time) then ${timeText('at_time')} else
 
 export type StoredAuditEvent = { writer: string; seq: number; at: string; body: string; hash: string }
 
+/** The parts of an event that questions go by, as its columns repeat them. They are not hashed. */
+export type AuditCopies = {
+  at: string
+  type: string
+  principal: string | null
+  lease_id: string | null
+  target: string | null
+}
+
 /** What to look for; undefined is anything. Times are as the log writes them, and inclusive. */
 export type AuditQuestion = {
   from?: string | undefined
@@ -95,12 +104,14 @@ export async function newestPlaceTime(db: Db): Promise<string | undefined> {
 const PAGE = 1_000
 
 /** Every event, chain by chain: what verifying and exporting read. */
-export async function* auditEvents(db: Db): AsyncGenerator<StoredAuditEvent> {
+export async function* auditEvents(db: Db): AsyncGenerator<StoredAuditEvent & { copies: AuditCopies }> {
   let after = { writer: '', seq: 0 }
   for (;;) {
-    const page = await many<StoredAuditEvent>(
+    const page = await many<StoredAuditEvent & { copies: AuditCopies }>(
       db,
-      `select writer, seq, at, body, hash from leasehold.audit_event
+      `select writer, seq, at, body, hash, json_build_object('at', ${PLACE_TIME}, 'type', type,
+         'principal', principal, 'lease_id', lease_id, 'target', target) as copies
+       from leasehold.audit_event
        where (writer, seq) > ($1, $2) order by writer, seq limit ${PAGE}`,
       [after.writer, after.seq],
     )

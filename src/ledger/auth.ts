@@ -66,7 +66,8 @@ export const putAuthRole = (db: Db, mountId: string, name: string, spec: Documen
 export const removeAuthRole = (db: Db, mountId: string, name: string): Promise<number> =>
   change(db, 'delete from leasehold.auth_role where mount_id = $1 and name = $2', [mountId, name])
 
-export type Subject = { mountId: string; subject: string; kind: 'human' | 'workload' }
+/** `claim`: what of a proof names the subject, where a mount's roles may go by different things; '' for the usual. */
+export type Subject = { mountId: string; claim: string; subject: string; kind: 'human' | 'workload' }
 
 /**
  * The one entity of each subject on its mount, in the order asked; undefined where the mount is gone. `newId` gives the
@@ -82,11 +83,15 @@ export async function entitiesOf(
     `with live_mount as (
        select id from leasehold.mount where id = any($1::text[]) and disabled_at is null order by id for share)
      select m.id is not null as live, e.id
-     from unnest($1::text[], $2::text[]) with ordinality as s (mount_id, subject, n)
+     from unnest($1::text[], $2::text[], $3::text[]) with ordinality as s (mount_id, claim, subject, n)
      left join live_mount m on m.id = s.mount_id
-     left join leasehold.entity e on e.mount_id = s.mount_id and e.subject = s.subject
+     left join leasehold.entity e on e.mount_id = s.mount_id and e.claim = s.claim and e.subject = s.subject
      order by s.n`,
-    [subjects.map(({ mountId }) => mountId), subjects.map(({ subject }) => subject)],
+    [
+      subjects.map(({ mountId }) => mountId),
+      subjects.map(({ claim }) => claim),
+      subjects.map(({ subject }) => subject),
+    ],
   )
   const unknown = subjects.filter((_, i) => found[i]?.live && found[i]?.id === null)
   const made = unknown.length > 0 ? await makeEntities(db, unknown, newId) : new Map<string, string>()
@@ -95,7 +100,8 @@ export async function entitiesOf(
   )
 }
 
-const keyOf = ({ mountId, subject }: Pick<Subject, 'mountId' | 'subject'>): string => `${mountId}/${subject}`
+const keyOf = ({ mountId, claim, subject }: Omit<Subject, 'kind'>): string =>
+  JSON.stringify([mountId, claim, subject])
 
 async function makeEntities(
   db: Db,
@@ -103,17 +109,19 @@ async function makeEntities(
   newId: () => string,
 ): Promise<Map<string, string>> {
   const distinct = [...new Map(subjects.map((subject) => [keyOf(subject), subject])).values()]
-  const rows = await many<{ id: string; mountId: string; subject: string }>(
+  const rows = await many<Omit<Subject, 'kind'> & { id: string }>(
     db,
     // The update that changes nothing answers the row that another login has just made.
-    `insert into leasehold.entity (id, mount_id, subject, kind)
-     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as s (id, mount_id, subject, kind)
-     order by s.mount_id, s.subject
-     on conflict (mount_id, subject) do update set subject = excluded.subject
-     returning id, mount_id as "mountId", subject`,
+    `insert into leasehold.entity (id, mount_id, claim, subject, kind)
+     select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+       as s (id, mount_id, claim, subject, kind)
+     order by s.mount_id, s.claim, s.subject
+     on conflict (mount_id, claim, subject) do update set subject = excluded.subject
+     returning id, mount_id as "mountId", claim, subject`,
     [
       distinct.map(newId),
       distinct.map(({ mountId }) => mountId),
+      distinct.map(({ claim }) => claim),
       distinct.map(({ subject }) => subject),
       distinct.map(({ kind }) => kind),
     ],

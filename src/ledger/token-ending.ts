@@ -1,8 +1,15 @@
 import { change, type Db, type Ledger, many } from './db.ts'
 import { doom } from './lease-ending.ts'
 
-/** What ended, and on which targets leases now wait to be ended. */
-export type TokensEnded = { tokenIds: string[]; targetIds: string[] }
+/** What ended, and what is to end with it. */
+export type TokensEnded = {
+  tokenIds: string[]
+  /** Of those tokens that have one. */
+  accessors: string[]
+  /** How many leases end with them, and on which targets. */
+  leases: number
+  targetIds: string[]
+}
 
 /** Ends tokens, all below them, and every lease they made, in one transaction. */
 export const endTokens = (ledger: Ledger, ids: string[]): Promise<TokensEnded> =>
@@ -76,13 +83,19 @@ async function lockUnended(db: Db, column: 'id' | 'parent_id', ids: string[]): P
 }
 
 async function markEnded(db: Db, tokenIds: string[]): Promise<TokensEnded> {
-  if (tokenIds.length === 0) return { tokenIds, targetIds: [] }
-  await change(
+  if (tokenIds.length === 0) return { tokenIds, accessors: [], leases: 0, targetIds: [] }
+  const rows = await many<{ accessor: string | null }>(
     db,
     `update leasehold.token set ended_at = leasehold.ledger_now()
-     where id in (select decode(h, 'hex') from unnest($1::text[]) h)`,
+     where id in (select decode(h, 'hex') from unnest($1::text[]) h)
+     returning accessor`,
     [tokenIds],
   )
   const leases = await doom(db, { tokenIds }, 'token_ended')
-  return { tokenIds, targetIds: [...new Set(leases.map(({ targetId }) => targetId))] }
+  return {
+    tokenIds,
+    accessors: rows.flatMap(({ accessor }) => accessor ?? []),
+    leases: leases.length,
+    targetIds: [...new Set(leases.map(({ targetId }) => targetId))],
+  }
 }

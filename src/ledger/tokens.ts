@@ -141,7 +141,9 @@ export const reviveRootToken = (db: Db, id: string): Promise<number> =>
     `update leasehold.token
      set ended_at = null, parent_id = null, uses_left = null, ttl_seconds = 0, period_seconds = 0,
        explicit_max_ttl_seconds = 0, bound_cidrs = '{}', renewable = false, expires_at = null, hard_expires_at = null
-     where id = decode($1, 'hex') and type = 'service' and policies = '{root}'`,
+     where id = decode($1, 'hex') and type = 'service' and policies = '{root}'
+       and (ended_at is not null or parent_id is not null or uses_left is not null or expires_at is not null
+         or hard_expires_at is not null or bound_cidrs <> '{}' or renewable)`,
     [id],
   )
 

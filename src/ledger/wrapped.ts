@@ -10,7 +10,7 @@ export type WrappedRow = {
 }
 
 /** What is known of an answer without opening it. */
-export type WrappedFacts = Pick<WrappedRow, 'creationPath' | 'ttlSeconds'> & { createdAt: Date }
+export type WrappedFacts = Pick<WrappedRow, 'accessor' | 'creationPath' | 'ttlSeconds'> & { createdAt: Date }
 
 /** Answers when it was put there. */
 export async function insertWrapped(db: Db, row: WrappedRow): Promise<Date> {
@@ -39,7 +39,7 @@ export const takeWrapped = (db: Db, id: string): Promise<WrappedRow | undefined>
 export const findWrapped = (db: Db, id: string): Promise<WrappedFacts | undefined> =>
   one<WrappedFacts>(
     db,
-    `select creation_path as "creationPath", ttl_seconds as "ttlSeconds", created_at as "createdAt"
+    `select accessor, creation_path as "creationPath", ttl_seconds as "ttlSeconds", created_at as "createdAt"
      from leasehold.wrapped where id = decode($1, 'hex') and expires_at > leasehold.ledger_now()`,
     [id],
   )

@@ -2,6 +2,7 @@ import { parseDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { AclOperation, AclReason } from './acl/acl.ts'
 import type { ConditionCheck } from './acl/merged.ts'
+import type { Spellings } from './acl/parameters.ts'
 import type { PolicyIdentity } from './acl/template.ts'
 import { type Condition, compileCondition, type Explanation, prepareContext } from './condition.ts'
 import { memo } from './condition-memo.ts'
@@ -19,6 +20,8 @@ export type Question = {
   sudo: boolean
   /** Every field as it was sent. */
   parameters: Readonly<Record<string, unknown>>
+  /** Of those fields of the endpoint that go by older names too. */
+  spellings?: Spellings
   wrapTtlSeconds?: number
   sourceAddress: string
   namespace: string
@@ -55,7 +58,7 @@ export type Explained = Decision & {
 export type GrantedPattern = { pattern: string; exact: boolean; capabilities: string[] }
 
 /** A question about all that may be done. */
-type Anywhere = Omit<Question, 'operation' | 'sudo' | 'parameters'>
+type Anywhere = Omit<Question, 'operation' | 'sudo' | 'parameters' | 'spellings'>
 
 export type Authorizer = {
   decide(question: Question): Promise<Decision>
@@ -154,9 +157,17 @@ function byPolicy(
   question: Question,
   context: Parameters<Compiled['acl']['decide']>[1],
 ): Decision {
-  const { operation, path, parameters, wrapTtlSeconds, sudo, again = false } = question
+  const { operation, path, parameters, spellings, wrapTtlSeconds, sudo, again = false } = question
   const verdict = acl.decide(
-    { operation, path, parameters, sudo, again, ...(wrapTtlSeconds !== undefined && { wrapTtlSeconds }) },
+    {
+      operation,
+      path,
+      parameters,
+      sudo,
+      again,
+      ...(spellings && { spellings }),
+      ...(wrapTtlSeconds !== undefined && { wrapTtlSeconds }),
+    },
     context,
   )
   const { deciding, ...rest } = verdict
@@ -168,7 +179,7 @@ function contextOf(
   role: RoleFacts | undefined,
   leasesHeld: number | undefined,
 ): DecisionContext {
-  const { principal, path, operation = '', parameters = {} } = question
+  const { principal, path, operation = '', parameters = {}, spellings } = question
   const { kind, mount, subject, claims, groups } = principal.identity
   const { displayName } = principal
   const metadata = provenMetadata(principal)
@@ -182,7 +193,7 @@ function contextOf(
       zone: ZONE,
       sourceAddress: question.sourceAddress,
       namespace: question.namespace,
-      requestedTtlSeconds: requestedTtl(parameters),
+      requestedTtlSeconds: requestedTtl(parameters, spellings),
       tls: question.tls,
     },
     ...(leasesHeld !== undefined && { leasesHeld }),
@@ -190,8 +201,12 @@ function contextOf(
 }
 
 /** Engines call it `ttl`, renewals `increment`. What is no duration is refused later, by its field. */
-function requestedTtl({ ttl, increment }: Readonly<Record<string, unknown>>): number {
-  const asked = ttl ?? increment
+function requestedTtl(parameters: Question['parameters'], spellings: Spellings | undefined): number {
+  const sent = (name: string) =>
+    (spellings?.get(name) ?? [name])
+      .map((spelling) => parameters[spelling])
+      .find((value) => (value ?? undefined) !== undefined)
+  const asked = sent('ttl') ?? sent('increment')
   return (typeof asked === 'string' || typeof asked === 'number' ? parseDuration(asked) : undefined) ?? 0
 }
 

@@ -12,7 +12,8 @@ export type RequestSeen = {
   mountType: string
   status: number
   tookMs: number
-  login: boolean
+  /** How a login went; absent for what is none. */
+  login?: 'ok' | 'refused' | 'limited' | 'failed' | undefined
 }
 
 /**
@@ -120,14 +121,8 @@ function requestRecorder({ observe, count }: Instruments): Metrics['request'] {
   return ({ operation, mountType, status, tookMs, login }) => {
     const statusClass = STATUS_CLASSES[Math.trunc(status / 100) - 1] ?? '5xx'
     requests(tookMs / SECOND_MS, operation, mountType, statusClass)
-    if (login) logins(1, mountType, loginOutcome(status))
+    if (login) logins(1, mountType, login)
   }
-}
-
-function loginOutcome(status: number): 'ok' | 'refused' | 'limited' | 'failed' {
-  if (status < 400) return 'ok'
-  if (status === 429) return 'limited'
-  return status < 500 ? 'refused' : 'failed'
 }
 
 function lagRecorder({ observe }: Instruments): Metrics['queueLag'] {

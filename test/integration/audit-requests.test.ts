@@ -212,6 +212,89 @@ test('no event holds a secret, and sensitive values are hashed', async () => {
   expect(all).toMatch(/"password":"hmac-sha256:[0-9a-f]{64}"/)
 })
 
+test('what is wrapped stands hashed, whatever its fields are called', async () => {
+  const secrets = {
+    name: 'hunter2',
+    type: 'swordfish',
+    target: 'pin-1234',
+    rate: 471_147,
+    path: 'x'.repeat(20),
+  }
+  const { status } = await at.api('POST', 'sys/wrapping/wrap', secrets, { 'X-Vault-Wrap-TTL': '60' })
+  expect(status).toBe(200)
+  const all = JSON.stringify(await events())
+  for (const secret of Object.values(secrets)) expect(all).not.toContain(String(secret))
+})
+
+test('a root token is on record when it is made or given back its life, and not when it is there', async () => {
+  const made = await at.broker.tokens.createRootToken()
+  await at.broker.tokens.createRootToken(made.token.reveal())
+  const roots = async () => (await events()).filter(({ what }) => what.operation === 'create_root_token')
+  expect(await roots()).toMatchObject([{ type: 'system', details: { created_accessor: made.accessor } }])
+  await at.api('POST', 'auth/token/revoke', { token: made.token.reveal() })
+  await at.broker.tokens.createRootToken(made.token.reveal())
+  expect(await roots()).toHaveLength(2)
+})
+
+test('a token that ends by its last use is on record, also when its request was turned away', async () => {
+  const { json } = await at.api('POST', 'auth/token/create', { num_uses: 2, policies: ['root'] })
+  const { client_token, accessor } = json.auth
+  await at.api('GET', 'database/creds/app', undefined, withToken(client_token))
+  await at.api('PUT', 'sys/quotas/rate-limit/one', {
+    path: 'sys/mounts',
+    rate: 1,
+    interval: '1h',
+    group_by: 'principal',
+  })
+  await at.api('GET', 'sys/mounts')
+  await at.api('GET', 'sys/mounts', undefined, withToken(client_token))
+  expect((await events()).filter(({ what }) => what.operation === 'end_used_up_tokens')).toMatchObject([
+    { type: 'system', details: { tokens: 1, accessors: [accessor], leases_ending: 1 } },
+  ])
+})
+
+test('a revocation names the tokens it ended', async () => {
+  const { json } = await at.api('POST', 'auth/token/create', {})
+  const { client_token, accessor } = json.auth
+  const revoked = await at.api('POST', 'auth/token/revoke', { token: client_token })
+  expect(await eventOf(idOf(revoked))).toMatchObject([
+    { outcome: {}, details: { ended_accessors: [accessor], leases_ending: 0 } },
+  ])
+})
+
+test('a change that found nothing to change is not put on record as one', async () => {
+  const { json } = await at.api('GET', 'sys/mounts', undefined, { 'X-Vault-Wrap-TTL': '60' })
+  const { token } = json.wrap_info
+  await at.api('POST', 'sys/wrapping/unwrap', { token })
+  const again = await at.api('POST', 'sys/wrapping/unwrap', { token })
+  expect(again.status).toBe(400)
+  expect((await eventOf(idOf(again))).map(({ outcome }) => outcome.status)).toEqual([400])
+})
+
+describe('names without case', () => {
+  test('are one path to policy, whatever their spelling', async () => {
+    await at.api('POST', 'sys/auth/approle', { type: 'approle' })
+    await at.api('POST', 'auth/approle/role/prod', { token_policies: ['admin'] })
+    await at.api('PUT', 'sys/policies/acl/admin', { policy: 'path "*" { capabilities = ["read"] }' })
+    const token = await tokenFor(`
+      path "sys/policies/acl/*" { capabilities = ["create", "read", "update"] }
+      path "sys/policies/acl/admin" { capabilities = ["deny"] }
+      path "sys/policy/admin" { capabilities = ["deny"] }
+      path "auth/approle/role/*" { capabilities = ["create", "read", "update"] }
+      path "auth/approle/role/prod*" { capabilities = ["deny"] }`)
+    for (const [method, path, body] of [
+      ['PUT', 'sys/policies/acl/Admin', { policy: 'path "*" { capabilities = ["sudo"] }' }],
+      ['GET', 'sys/policies/acl/ADMIN', undefined],
+      ['POST', 'auth/approle/role/PROD/secret-id', {}],
+      ['POST', 'auth/approle/role/Prod', { token_policies: ['root'] }],
+    ] as const) {
+      const answer = await at.api(method, path, body, withToken(token))
+      expect([path, answer.status]).toEqual([path, 403])
+      expect((await eventOf(idOf(answer)))[0]?.what.path).toBe(path.toLowerCase())
+    }
+  })
+})
+
 describe('what cannot be put on record', () => {
   const fillUp = () =>
     at.ledger.ledger.query('alter table leasehold.audit_event add constraint full_up check (false) not valid')

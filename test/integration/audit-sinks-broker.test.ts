@@ -62,7 +62,7 @@ describe('sys/audit', () => {
   test.each([
     [{ type: 'file' }, 'file_path is required'],
     [{ type: 'syslog', options: {} }, 'unknown backend type: "syslog"'],
-    [{}, 'unknown backend type: ""'],
+    [{}, 'type is required: file, stdout or http'],
     [
       { type: 'http', options: { url: 'https://h/', token: 'with space' } },
       expect.stringMatching(/^token must be/),

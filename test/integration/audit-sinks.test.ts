@@ -465,8 +465,20 @@ describe('what cannot be a sink is refused, and changes nothing', () => {
     ['an unknown type', 'x', 'socket', {}, /^unknown backend type: "socket"$/],
     ['a file without a path', 'x', 'file', {}, /^file_path is required$/],
     ['a relative path', 'x', 'file', { file_path: 'audit.log' }, /absolute path/],
-    ['a folder', 'x', 'file', { file_path: '/tmp' }, /unable to open "\/tmp" for writing: EISDIR/],
-    ['a folder that is not there', 'x', 'file', { file_path: '/nowhere/a.log' }, /for writing: ENOENT/],
+    [
+      'a folder',
+      'x',
+      'file',
+      { file_path: '/tmp' },
+      /unable to open "\/tmp" for writing: it is a folder \(EISDIR\)$/,
+    ],
+    [
+      'a folder that is not there',
+      'x',
+      'file',
+      { file_path: '/nowhere/a.log' },
+      /: its folder is not there \(ENOENT\)$/,
+    ],
     ['a device', 'x', 'file', { file_path: '/dev/null' }, /it is not a file/],
     [
       'an executable file',

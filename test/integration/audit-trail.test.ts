@@ -110,6 +110,11 @@ test.each([
     `update leasehold.audit_event set body = replace(body, 'sys/thing', 'sys/other') where seq = 2`,
   ],
   ['a back-dated', `update leasehold.audit_event set at = '2001-01-01T00:00:00.000000Z' where seq = 2`],
+  ['a hidden-by-principal', `update leasehold.audit_event set principal = 'nobody' where seq = 2`],
+  ['a hidden-by-lease', `update leasehold.audit_event set lease_id = 'x' where seq = 2`],
+  ['a hidden-by-target', `update leasehold.audit_event set target = 'x' where seq = 2`],
+  ['a hidden-by-type', `update leasehold.audit_event set type = 'system' where seq = 2`],
+  ['a hidden-by-time', `update leasehold.audit_event set at_time = '2001-01-01' where seq = 2`],
   ['a dropped', `delete from leasehold.audit_event where seq = 2`],
   ['a dropped last', `delete from leasehold.audit_event where seq = 3`],
 ])('%s event is found and named', async (_, tampering) => {

@@ -98,9 +98,46 @@ describe('a login', () => {
       .json
     expect(second.auth.entity_id).toBe(first.auth.entity_id)
     expect(third.auth.entity_id).not.toBe(first.auth.entity_id)
-    expect(
-      await rows(`select kind, subject from leasehold.entity where id = '${first.auth.entity_id}'`),
-    ).toEqual([{ kind: 'workload', subject: role_id }])
+    expect(await rows(`select kind from leasehold.entity where id = '${first.auth.entity_id}'`)).toEqual([
+      { kind: 'workload' },
+    ])
+  })
+
+  test('is of the same principal when the role_id was changed, and of another for whoever has the old one', async () => {
+    const own = { bind_secret_id: false, secret_id_bound_cidrs: '127.0.0.1', token_policies: 'app' }
+    const entity = async (role_id: string) => (await world.login({ role_id })).json.auth.entity_id
+    const role_id = await world.role('keeper', own)
+    const auth = (await world.login({ role_id })).json.auth
+    const as = { 'X-Vault-Token': auth.client_token }
+    const lease = (await at.api('GET', 'database/creds/app', undefined, as)).json.lease_id
+
+    await at.api('POST', 'auth/approle/role/keeper/role-id', { role_id: 'kept' })
+    const heir = (await world.login({ role_id: await world.role('heir', { ...own, role_id }) })).json.auth
+    expect(await entity('kept')).toBe(auth.entity_id)
+    expect(heir.entity_id).not.toBe(auth.entity_id)
+    const heirs = { 'X-Vault-Token': heir.client_token }
+    expect((await at.api('PUT', 'sys/leases/revoke', { lease_id: lease }, heirs)).status).not.toBe(204)
+    expect((await at.api('PUT', 'sys/leases/lookup', { lease_id: lease })).status).toBe(200)
+
+    await world.role('keeper', { token_ttl: 60 })
+    expect(await entity('kept')).toBe(auth.entity_id)
+    await at.api('DELETE', 'auth/approle/role/keeper')
+    await world.role('keeper', { ...own, role_id: 'kept' })
+    expect(await entity('kept')).not.toBe(auth.entity_id)
+  })
+
+  test('leaves its role_id nowhere but with the role', async () => {
+    const role_id = await world.role('unheard', {
+      bind_secret_id: false,
+      secret_id_bound_cidrs: '127.0.0.1',
+      token_policies: 'app',
+    })
+    const { auth } = (await world.login({ role_id })).json
+    const as = { 'X-Vault-Token': auth.client_token }
+    expect((await at.api('GET', 'database/creds/app', undefined, as)).status).toBe(200)
+    const { auth_role: roles, ...elsewhere } = await world.dump()
+    expect(roles?.join()).toContain(role_id)
+    expect(Object.values(elsewhere).flat().join('\n')).not.toContain(role_id)
   })
 
   test('lets policy see the metadata of the secret id and which one it was', async () => {
@@ -486,8 +523,9 @@ test('the audit log has a login, and why one was refused, without what was shown
     undefined,
   ])
   const [granted] = events.filter(({ body }) => body.who?.accessor === good.json.auth.accessor)
-  expect(granted?.body.who).toMatchObject({ kind: 'workload', mount: 'auth/approle/', subject: other })
-  expect(JSON.stringify(events)).not.toContain(secret_id)
+  expect(granted?.body.who).toMatchObject({ kind: 'workload', mount: 'auth/approle/' })
+  expect(granted?.body.role).toBe('on-record-too')
+  for (const text of [secret_id, role_id, other]) expect(JSON.stringify(events)).not.toContain(text)
 })
 
 test('logins that fail are counted for the role_id that was sent, not for all of the mount', async () => {

@@ -117,6 +117,27 @@ describe('a login', () => {
     expect(again.client_token).not.toBe(first.client_token)
   })
 
+  test('of two subjects of one text is two principals where their roles go by other claims', async () => {
+    await world.role('by-email', { user_claim: 'email' })
+    await world.role('by-email-too', { user_claim: '/email', user_claim_json_pointer: true })
+    await world.role('by-id', { user_claim: '/who/id', user_claim_json_pointer: true })
+    const roles = ['app', 'by-email', 'by-email-too', 'by-id']
+    const ask = { sub: 'twin', email: 'twin', who: { id: 'twin' } }
+    // Once as they are seen first, all in one transaction, and once more when there are all of them.
+    const first = await Promise.all(roles.map((role) => world.auth(role, ask)))
+    const again = await Promise.all(roles.map((role) => world.auth(role, ask)))
+    const ids = first.map(({ entity_id }) => entity_id)
+
+    expect(again.map(({ entity_id }) => entity_id)).toEqual(ids)
+    expect(ids[2]).toBe(ids[1])
+    expect(new Set(ids).size).toBe(3)
+    const { rows } = await world.at.ledger.ledger.query(
+      `select distinct display_name, identity ->> 'subject' as subject from leasehold.token where entity_id = any($1)`,
+      [ids],
+    )
+    expect(rows).toEqual([{ display_name: 'jwt-twin', subject: 'twin' }])
+  })
+
   test('of many at once, all of a subject not seen before, is one principal', async () => {
     const auths = await Promise.all(Array.from({ length: 20 }, () => world.auth('app', { sub: 'crowd' })))
     expect(new Set(auths.map(({ entity_id }) => entity_id)).size).toBe(1)

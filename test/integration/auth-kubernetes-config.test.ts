@@ -39,9 +39,9 @@ describe('the configuration', () => {
     }
     expect((await read()).data).toEqual(first)
 
-    await api('PUT', 'auth/team-a/cluster/config', { kubernetes_host: 'kube.example:6443' })
+    await api('PUT', 'auth/team-a/cluster/config', { kubernetes_host: 'https://kube.example:6443' })
     expect((await read()).data).toEqual({
-      kubernetes_host: 'kube.example:6443',
+      kubernetes_host: 'https://kube.example:6443',
       kubernetes_ca_cert: '',
       token_reviewer_jwt_set: false,
       pem_keys: [],
@@ -101,7 +101,11 @@ describe('the configuration', () => {
 
   test.each([
     [{ kubernetes_host: ' ' }, 'no host provided'],
-    [{ kubernetes_host: 'ftp://kube' }, 'kubernetes_host must be a host, host:port or an https URL'],
+    [
+      { kubernetes_host: 'kube.example:6443' },
+      'kubernetes_host must be a URL such as https://kube.example:6443',
+    ],
+    [{ kubernetes_host: 'ftp://kube' }, 'kubernetes_host must be a URL such as https://kube.example:6443'],
     [
       { kubernetes_host: 'http://kube.example' },
       'kubernetes_host must be https, unless it is on this machine',

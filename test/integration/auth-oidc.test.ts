@@ -143,6 +143,44 @@ describe('a person', () => {
   })
 })
 
+describe('a login is counted', () => {
+  async function counted(outcome: string): Promise<number> {
+    const headers = { 'X-Vault-Token': world.at.root }
+    const response = await fetch(`${world.at.url}/v1/sys/metrics?format=prometheus`, { headers })
+    const sample = `leasehold_logins_total{method="oidc",outcome="${outcome}"} `
+    const line = (await response.text()).split('\n').find((each) => each.startsWith(sample))
+    return Number(line?.slice(sample.length) ?? 0)
+  }
+  const all = async () => [await counted('ok'), await counted('refused'), await counted('failed')]
+  /** By how much the numbers of ok, refused and failed grew while this was done. */
+  async function grown(work: () => Promise<unknown>): Promise<number[]> {
+    const before = await all()
+    await work()
+    return (await all()).map((after, i) => after - (before[i] ?? 0))
+  }
+
+  test('once, when it has ended and not when it has begun', async () => {
+    expect(await grown(() => world.begin())).toEqual([0, 0, 0])
+    expect(await grown(() => world.logIn('alice'))).toEqual([1, 0, 0])
+  })
+
+  test('as refused when it may not even begin, in whatever form the answer is', async () => {
+    expect(await grown(() => world.askUrl({ role: 'none' }))).toEqual([0, 1, 0])
+    const elsewhere = { role: 'people', redirect_uri: 'http://elsewhere.example/' }
+    expect(await grown(() => world.askUrl(elsewhere))).toEqual([0, 1, 0])
+    expect(await grown(() => world.callback({ state: 'x' }))).toEqual([0, 1, 0])
+  })
+
+  test('as failed when the provider cannot be reached', async () => {
+    await world.mount('away', { oidc_discovery_url: 'http://127.0.0.1:1', skip_jwks_validation: true })
+    let status = 0
+    const ask = async () => {
+      status = (await world.askUrl({ role: 'people' }, 'away')).status
+    }
+    expect([await grown(ask), status]).toEqual([[0, 0, 1], 400])
+  })
+})
+
 describe('a login is refused', () => {
   const signedIn = async () => world.signIn(await world.begin())
 
@@ -160,7 +198,10 @@ describe('a login is refused', () => {
     async (fields: Record<string, string>) => {
       expect(await refusal(world.callback(fields))).toEqual([400, STATE_TEXT])
       // By the source alone: a role of which nobody can fail a login cannot be shut for others.
-      expect((await world.waiting()).counts).toEqual(['failed-logins-by-source'])
+      expect((await world.waiting()).counts).toEqual([
+        'failed-logins-by-source',
+        'failed-logins-by-source-and-role',
+      ])
     },
   )
 

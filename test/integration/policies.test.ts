@@ -190,6 +190,47 @@ describe('a request', () => {
     expect(await write({ max_ttl: '1h' })).toBe(204)
   })
 
+  test('is judged by a parameter under whichever of its names it was sent', async () => {
+    await at.api('POST', 'sys/auth/ci', { type: 'jwt' })
+    const roles = 'auth/ci/role/*'
+    const unlisted = await holder(
+      rule(roles, 'create update', 'denied_parameters = { "token_policies" = [] }'),
+    )
+    const listed = await holder(
+      rule(
+        roles,
+        'create update',
+        'allowed_parameters = { "token_policies" = ["web"], "*" = [] }\n  required_parameters = ["token_ttl"]',
+      ),
+    )
+    const write = (who: Holder, fields: object) =>
+      statusOf(who.api('POST', 'auth/ci/role/r', { user_claim: 'sub', bound_subject: 'x', ...fields }))
+    expect(await write(unlisted, { token_policies: 'admin' })).toBe(403)
+    expect(await write(unlisted, { policies: 'admin' })).toBe(403)
+    expect(await write(unlisted, {})).toBe(204)
+    expect(await write(listed, { policies: 'admin', ttl: '5m' })).toBe(403)
+    expect(await write(listed, { token_policies: 'web', policies: 'admin', ttl: '5m' })).toBe(403)
+    expect(await write(listed, { policies: 'web' })).toBe(403)
+    expect(await write(listed, { policies: 'web', ttl: '5m' })).toBe(204)
+
+    const maker = await holder(
+      rule('auth/token/create', 'update', `condition = "request.requested_ttl <= duration('1h')"`),
+    )
+    const make = (fields: object) => statusOf(maker.api('POST', 'auth/token/create', fields))
+    expect(await make({ ttl: '2h' })).toBe(403)
+    expect(await make({ lease: '2h' })).toBe(403)
+    expect(await make({ lease: '30m' })).toBe(200)
+    const { data } = (
+      await at.api('POST', 'sys/policies/simulate', {
+        accessor: unlisted.accessor,
+        path: 'auth/ci/role/r',
+        operation: 'update',
+        parameters: { policies: 'admin' },
+      })
+    ).json
+    expect([data.allowed, data.parameter]).toEqual([false, 'token_policies'])
+  })
+
   test('capabilities say what it would come to', async () => {
     const some = await holder(
       'default',

@@ -15,6 +15,7 @@ import {
   map,
   oneOf,
   required,
+  spellingsOf,
   stringList,
   text,
 } from '../../src/http/fields.ts'
@@ -236,6 +237,14 @@ test('an older name is taken, and the field’s own name wins', () => {
   expect(decode(fields, { ttl: 1, token_ttl: null })).toEqual({ token_ttl: 1 })
   expect(() => decode(fields, { ttl: -1 })).toThrow('"ttl"')
   expect(fieldWarnings(fields, { ttl: 1 }, {})).toEqual([])
+})
+
+test('all names of a field are told, its own first, whichever is asked about', () => {
+  const fields = { token_ttl: alias(duration, 'ttl', 'lease'), note: text }
+  const names = ['token_ttl', 'ttl', 'lease']
+
+  expect([...spellingsOf(fields)]).toEqual(names.map((name) => [name, names]))
+  expect(spellingsOf(fields)).toBe(spellingsOf(fields))
 })
 
 test('an error names the field and never repeats its value', () => {

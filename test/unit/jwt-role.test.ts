@@ -81,6 +81,7 @@ describe('a JWT role', () => {
   test.each([
     [{ bound_subject: 'x' }, 'a user claim must be defined on the role'],
     [{ ...bound, user_claim: '' }, 'a user claim must be defined on the role'],
+    [{ ...bound, user_claim: 'ü'.repeat(129) }, "'user_claim' cannot be over 256 bytes"],
     [{ ...bound, role_type: 'saml' }, "invalid 'role_type': saml"],
     [{ ...bound, bound_claims_type: 'regex' }, "invalid 'bound_claims_type': regex"],
     [

@@ -472,6 +472,22 @@ describe('claims', () => {
     })
   })
 
+  test.each([
+    [{ user_claim: 'sub' }, undefined],
+    [{ user_claim: '/sub', user_claim_json_pointer: true }, undefined],
+    [{ user_claim: 'email' }, '/email'],
+    [{ user_claim: 'email', user_claim_json_pointer: true }, '/email'],
+    [{ user_claim: '/email', user_claim_json_pointer: true }, '/email'],
+    [{ user_claim: '/who/id', user_claim_json_pointer: true }, '/who/id'],
+    [{ user_claim: '/who/id' }, '/~1who~1id'],
+    [{ user_claim: '/~1who~1id', user_claim_json_pointer: true }, '/~1who~1id'],
+    [{ user_claim: 'a~b' }, '/a~0b'],
+  ])('a subject that is not `sub` comes with the one name of its claim: %o', async (role, subjectClaim) => {
+    const jwt = await token({ sub: 'x', email: 'x', who: { id: 'x' }, '/who/id': 'x', 'a~b': 'x' })
+    const identity = await login(jwt, { role })
+    expect([identity.subject, identity.subjectClaim]).toEqual(['x', subjectClaim])
+  })
+
   test('metadata may be called anything', async () => {
     const role = { claim_mappings: { sub: '__proto__' } }
     const { metadata } = await login(await token(), { role })

@@ -45,9 +45,18 @@ describe('a Kubernetes mount is configured', () => {
   test.each([
     [{ kubernetes_host: '' }, 'no host provided'],
     [{ kubernetes_host: undefined }, 'no host provided'],
-    [{ kubernetes_host: 'ftp://x' }, 'kubernetes_host must be a host, host:port or an https URL'],
-    [{ kubernetes_host: 'https://' }, 'kubernetes_host must be a host, host:port or an https URL'],
-    [{ kubernetes_host: 'a b' }, 'kubernetes_host must be a host, host:port or an https URL'],
+    [{ kubernetes_host: 'ftp://x' }, 'kubernetes_host must be a URL such as https://kube.example:6443'],
+    [{ kubernetes_host: 'https://' }, 'kubernetes_host must be a URL such as https://kube.example:6443'],
+    [
+      { kubernetes_host: 'kubernetes.default.svc' },
+      'kubernetes_host must be a URL such as https://kube.example:6443',
+    ],
+    [{ kubernetes_host: '10.0.0.1:6443' }, 'kubernetes_host must be a URL such as https://kube.example:6443'],
+    [
+      { kubernetes_host: 'localhost:8001' },
+      'kubernetes_host must be a URL such as https://kube.example:6443',
+    ],
+    [{ kubernetes_host: 'a b' }, 'kubernetes_host must be a URL such as https://kube.example:6443'],
     [{ kubernetes_host: 'https://u:p@x' }, /no user name, password/],
     [{ kubernetes_host: 'https://x/?a=b' }, /no user name, password, query/],
     [{ kubernetes_host: 'http://10.0.0.1' }, 'kubernetes_host must be https, unless it is on this machine'],
@@ -74,8 +83,6 @@ describe('a Kubernetes mount is configured', () => {
 
   test.each([
     ['https://10.0.0.1:6443/', 'https://10.0.0.1:6443'],
-    ['kubernetes.default.svc', 'https://kubernetes.default.svc'],
-    ['10.0.0.1:6443', 'https://10.0.0.1:6443'],
     ['https://rancher.example/k8s/clusters/c-1/', 'https://rancher.example/k8s/clusters/c-1'],
     ['http://[::1]:8001', 'http://[::1]:8001'],
     ['http://localhost:8001', 'http://localhost:8001'],

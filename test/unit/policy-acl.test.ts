@@ -237,6 +237,59 @@ describe('parameters', () => {
     for (const value of different) expect([value, allowed(value)]).toEqual([value, false])
   })
 
+  describe('of a field that has an older name too', () => {
+    const names = ['token_policies', 'policies']
+    const spellings = new Map([...names.map((name) => [name, names] as const)])
+    const fits = (fields: string, parameters: Record<string, unknown>) =>
+      decide(`path "a" { capabilities = ["update"] ${fields} }`, 'update', 'a', { parameters, spellings })
+
+    test.each(names)('denied as %s, no name gets by', (name) => {
+      const [some, all] = ['["root", "admin*"]', '[]']
+      for (const sent of names) {
+        expect(fits(`denied_parameters = { "${name}" = ${all} }`, { [sent]: 'web' })).toMatchObject({
+          why: 'parameter',
+          parameter: name,
+          deciding: { policy: 'p1' },
+        })
+        expect(fits(`denied_parameters = { "${name}" = ${some} }`, { [sent]: 'admins' }).allowed).toBe(false)
+        expect(fits(`denied_parameters = { "${name}" = ${some} }`, { [sent]: 'web' }).allowed).toBe(true)
+      }
+      const behind = { policies: 'admins', token_policies: null }
+      expect(fits(`denied_parameters = { "${name}" = ${some} }`, behind).allowed).toBe(false)
+    })
+
+    test.each(names)(
+      'allowed as %s, either name may be sent with these values, beside a star too',
+      (name) => {
+        for (const list of [`{ "${name}" = ["web"] }`, `{ "${name}" = ["web"], "*" = [] }`]) {
+          for (const sent of names) {
+            expect(fits(`allowed_parameters = ${list}`, { [sent]: 'web' }).allowed).toBe(true)
+            expect(fits(`allowed_parameters = ${list}`, { [sent]: 'admin' })).toMatchObject({
+              why: 'parameter',
+              parameter: name,
+            })
+          }
+          const both = { token_policies: 'web', policies: 'admin' }
+          expect(fits(`allowed_parameters = ${list}`, both).allowed).toBe(false)
+        }
+      },
+    )
+
+    test('a list about the very name that was sent comes first', () => {
+      const list = 'allowed_parameters = { "policies" = ["old"], "token_policies" = ["new"] }'
+      expect(fits(list, { policies: 'old' }).allowed).toBe(true)
+      expect(fits(list, { policies: 'new' }).allowed).toBe(false)
+      expect(fits(list, { token_policies: 'new' }).allowed).toBe(true)
+    })
+
+    test.each(names)('required as %s, either name will do', (name) => {
+      for (const sent of names) {
+        expect(fits(`required_parameters = ["${name}"]`, { [sent]: 'web' }).allowed).toBe(true)
+      }
+      expect(fits(`required_parameters = ["${name}"]`, { other: 'web' })).toMatchObject({ parameter: name })
+    })
+  })
+
   test('a request cannot hide behind names of the object prototype', () => {
     const parameters = JSON.parse('{"__proto__": "x"}')
     expect(fits('allowed_parameters = { "x" = [] }', parameters)).toBe(false)

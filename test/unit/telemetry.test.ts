@@ -90,15 +90,15 @@ test('a decision keeps its answer and its error', async () => {
 
 test.each([
   [200, '2xx', 'ok'],
-  [204, '2xx', 'ok'],
+  [200, '2xx', 'refused'],
   [400, '4xx', 'refused'],
-  [403, '4xx', 'refused'],
+  [400, '4xx', 'failed'],
   [429, '4xx', 'limited'],
   [503, '5xx', 'failed'],
   [999, '5xx', 'failed'],
-])('a login answered with %i is %s and %s', async (status, statusClass, outcome) => {
+] as const)('a login answered with %i is %s and %s', async (status, statusClass, outcome) => {
   const metrics = fresh()
-  metrics.request({ operation: 'update', mountType: 'jwt', status, tookMs: 12, login: true })
+  metrics.request({ operation: 'update', mountType: 'jwt', status, tookMs: 12, login: outcome })
 
   expect(await linesOf(metrics, 'leasehold_logins_total')).toEqual([
     `leasehold_logins_total{method="jwt",outcome="${outcome}"} 1`,

@@ -58,6 +58,7 @@ const READERS: Record<
 
 /** Throws `invalid_request` with a sentence about the first option that cannot be; it never repeats a value. */
 export function readOptions(type: string, options: SinkOptions): SinkSettings {
+  if (type === '') throw refuse('type is required: file, stdout or http')
   const reader = Object.hasOwn(READERS, type) ? READERS[type] : undefined
   if (!reader) throw refuse(`unknown backend type: ${JSON.stringify(type)}`)
   for (const [name, value] of Object.entries(options)) {

@@ -5,7 +5,8 @@ import {
   removeAuditSink,
 } from '../../ledger/audit-sinks.ts'
 import { type Ledger, lockNamed } from '../../ledger/db.ts'
-import { BrokerError, messageOf } from '../../lib/errors.ts'
+import { BrokerError } from '../../lib/errors.ts'
+import { fileFault } from '../../lib/file-fault.ts'
 import { newId } from '../../lib/ids.ts'
 import { sensitive } from '../../lib/sensitive.ts'
 import { openFile } from './file.ts'
@@ -99,7 +100,7 @@ async function tryOut({ to }: SinkSettings): Promise<void> {
   try {
     await (await openFile(to)).close()
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code ?? messageOf(error)
+    const why = fileFault(error, { making: true })
     throw refuse(`sanity check failed; unable to open ${JSON.stringify(to.path)} for writing: ${why}`, error)
   }
 }

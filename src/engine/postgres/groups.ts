@@ -36,7 +36,7 @@ export function problemWithGroups(
     if (!group.grantable) {
       return new EngineError(
         'denied',
-        `member_of: the admin account "${admin}" may not give "${name}"; run: GRANT "${name}" TO "${admin}" WITH ADMIN OPTION`,
+        `member_of: the admin account "${admin}" may not give "${name}"; run: GRANT "${name}" TO "${admin}" WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`,
       )
     }
   }

@@ -60,8 +60,9 @@ export function createAppRoleLogin(ledger: Ledger): (ask: AppRoleLoginAsk) => Pr
       token: tokenFor(found.spec, secret),
       proven: {
         kind: 'workload',
-        subject: role.role_id,
-        // Accounts are named after the mount alone: a role_id is half of what it takes to log in.
+        // Not the role_id: that is half of what it takes to log in, may change, and may be another role's then.
+        subject: role.principal,
+        // So accounts are named after the mount alone.
         alias: '',
         groups: [],
         claims: secret ? { secret_id_accessor: secret.accessor } : {},

@@ -12,7 +12,7 @@ import { createSecretIds, type SecretIds } from './secret-ids.ts'
 
 /** The method `approle`, for machines that have nothing better to show: a name, and a secret made for it. */
 export type AppRoleMethod = {
-  /** As `AuthMounts` has them, without their role_id; a role takes its secret ids with it. */
+  /** As `AuthMounts` has them, without their role_id and what names their principal; a role takes its secret ids with it. */
   roles: Pick<AuthMounts, 'role' | 'roleNames' | 'removeRole'>
   writeRole(mountId: string, name: string, fields: WireFields): Promise<void>
   /** Undefined where there is no such role. */
@@ -37,7 +37,7 @@ export function createAppRoleMethod(ledger: Ledger, mounts: AuthMounts): AppRole
       role: async (mountId, name) => {
         const spec = await mounts.role(mountId, name)
         if (!spec) return undefined
-        const { role_id: _, ...shown } = spec
+        const { role_id: _, principal: __, ...shown } = spec
         return shown
       },
       roleNames: mounts.roleNames,

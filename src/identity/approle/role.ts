@@ -4,6 +4,8 @@ import { flagField, listField, refused, secondsField, textField, type WireFields
 
 /** What it takes to log in under a role, as the wire names it and as it is stored. */
 export type AppRole = {
+  /** Names the role's principal, from its first write to its end: random, nobody chooses it, and no answer has it. */
+  principal: string
   role_id: string
   bind_secret_id: boolean
   /** Says something about clusters of Vault alone; kept, and of no effect. */
@@ -16,6 +18,7 @@ export type AppRole = {
 }
 
 const newRole = (): AppRole => ({
+  principal: randomUUID(),
   role_id: randomUUID(),
   bind_secret_id: true,
   local_secret_ids: false,
@@ -24,7 +27,7 @@ const newRole = (): AppRole => ({
   secret_id_ttl: 0,
 })
 
-type Sent = { [Name in keyof AppRole]: AppRole[Name] | undefined }
+type Sent = { [Name in Exclude<keyof AppRole, 'principal'>]: AppRole[Name] | undefined }
 
 /** The document to store for what was sent, `token_*` fields apart. Throws the dialect's refusal. */
 export function checkAppRole(

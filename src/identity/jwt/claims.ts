@@ -8,8 +8,10 @@ export type Claims = Readonly<Record<string, unknown>>
 
 /** Who a checked token speaks of. */
 export type Identity = {
-  /** The value of the role's user claim: the same text on the same mount is the same principal. */
+  /** The value of the role's user claim: the same text of the same claim on the same mount is the same principal. */
   subject: string
+  /** That claim, as a JSON pointer; left out for `sub`. */
+  subjectClaim?: string
   /** `role`, and the claims the role maps. */
   metadata: Record<string, string>
   groups: string[]
@@ -32,6 +34,7 @@ const MAX_SUBJECT_BYTES = 1_024
 export function identityOf(claims: Claims, role: JwtRole, roleName: string): Identity {
   const identity: Identity = {
     subject: subjectOf(claims, role),
+    ...subjectClaimOf(role),
     metadata: metadataOf(claims, role, roleName),
     groups: groupsOf(claims, role.groups_claim),
     claims: Object.fromEntries(
@@ -43,12 +46,15 @@ export function identityOf(claims: Claims, role: JwtRole, roleName: string): Ide
   return identity
 }
 
+const stepsOf = (name: string): string[] =>
+  name.startsWith('/') ? name.slice(1).split('/').map(unescaped) : [name]
+
 /**
  * A claim by its name, or by JSON pointer when the name starts with a slash. Undefined when absent or null. Only own
  * members count: `constructor` is no claim.
  */
 function claimAt(claims: Claims, name: string): unknown {
-  const steps = name.startsWith('/') ? name.slice(1).split('/').map(unescaped) : [name]
+  const steps = stepsOf(name)
   let at: unknown = claims
   for (const step of steps) {
     if (Array.isArray(at)) at = /^(0|[1-9]\d{0,5})$/.test(step) ? at[Number(step)] : undefined
@@ -58,6 +64,7 @@ function claimAt(claims: Claims, name: string): unknown {
 }
 
 const unescaped = (step: string): string => step.replaceAll('~1', '/').replaceAll('~0', '~')
+const escaped = (step: string): string => step.replaceAll('~', '~0').replaceAll('/', '~1')
 
 /** Issuers write a list of one as the bare value. Undefined for what is neither. */
 function listOf(value: unknown): unknown[] | undefined {
@@ -76,6 +83,16 @@ function subjectOf(
     throw new LoginRefused('user_claim_unusable', name)
   }
   return value
+}
+
+/** One claim has one name here, however the role writes it. */
+function subjectClaimOf({
+  user_claim: name,
+  user_claim_json_pointer: isPointer,
+}: JwtRole): Pick<Identity, 'subjectClaim'> {
+  const steps = isPointer ? stepsOf(name) : [name]
+  const pointer = steps.map((step) => `/${escaped(step)}`).join('')
+  return pointer === '/sub' ? {} : { subjectClaim: pointer }
 }
 
 function metadataOf(claims: Claims, role: JwtRole, roleName: string): Record<string, string> {

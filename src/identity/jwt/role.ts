@@ -38,6 +38,8 @@ type RoleContext = {
   hasBoundCidrs?: boolean
 }
 
+/** It is part of what the ledger knows a principal by, beside the subject, and both have to fit its index. */
+const MAX_USER_CLAIM_BYTES = 256
 const RESERVED_METADATA = 'role'
 const OFF = -1
 
@@ -45,6 +47,9 @@ const OFF = -1
 export function checkJwtRole(fields: WireFields, context: RoleContext): JwtRole {
   const role = merged(fields, context.before ?? newRole(context.mountType))
   if (role.user_claim === '') throw refused('a user claim must be defined on the role')
+  if (Buffer.byteLength(role.user_claim) > MAX_USER_CLAIM_BYTES) {
+    throw refused(`'user_claim' cannot be over ${MAX_USER_CLAIM_BYTES} bytes`)
+  }
   checkBoundClaims(role)
   checkMappings(role.claim_mappings)
   if (role.role_type === 'oidc') {

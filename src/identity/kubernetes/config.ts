@@ -53,11 +53,10 @@ export function checkKubernetesConfig(fields: WireFields): {
   return { config, reviewerJwt: sensitive(reviewerJwt) }
 }
 
-/** The API server's base URL, without a slash at its end. A host or host:port alone stands for https. */
+/** The API server's base URL, without a slash at its end. */
 export function apiAddress({ kubernetes_host: host }: KubernetesConfig): string {
-  const text = host.includes('://') ? host : `https://${host}`
-  const url = /^https?:\/\/\S+$/.test(text) && URL.canParse(text) ? new URL(text) : undefined
-  if (!url) throw refused('kubernetes_host must be a host, host:port or an https URL')
+  const url = /^https?:\/\/\S+$/.test(host) && URL.canParse(host) ? new URL(host) : undefined
+  if (!url) throw refused('kubernetes_host must be a URL such as https://kube.example:6443')
   // Both would be shown to whoever reads the configuration, and the rest cannot be followed by a path.
   if (url.username !== '' || url.password !== '' || url.hash !== '' || url.search !== '') {
     throw refused('kubernetes_host must hold no user name, password, query or fragment')

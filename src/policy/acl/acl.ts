@@ -14,7 +14,7 @@ import {
   patternRules,
   type RuleSource,
 } from './merged.ts'
-import { type Parameters, parameterFault, wrappingFits } from './parameters.ts'
+import { type Parameters, parameterFault, type Spellings, wrappingFits } from './parameters.ts'
 import { type Pattern, patternOf } from './pattern.ts'
 import type { Condition, PathRule } from './rule.ts'
 import { indexRules } from './rule-index.ts'
@@ -28,6 +28,7 @@ export type AclRequest = {
   path: string
   /** The fields of the request as sent, query or body. */
   parameters?: Parameters
+  spellings?: Spellings
   /** For how long the caller wants the answer wrapped; undefined when it is not to be. */
   wrapTtlSeconds?: number
   /** The endpoint needs `sudo` besides. */
@@ -208,7 +209,7 @@ function judge<C>(merged: Merged<C> | undefined, request: AclRequest): Verdict {
   if (constraints) {
     if (!wrappingFits(constraints, request.wrapTtlSeconds)) return refusal('wrapping_ttl', bounding(merged))
     const fault = WITH_PARAMETERS.has(request.operation)
-      ? parameterFault(constraints, request.parameters ?? {})
+      ? parameterFault(constraints, request.parameters ?? {}, request.spellings)
       : undefined
     if (fault) return { ...refusal('parameter', constraining(merged, fault)), parameter: fault.parameter }
   }

@@ -14,6 +14,9 @@ export type Constraints = {
 
 export type Parameters = Readonly<Record<string, unknown>>
 
+/** For each name of a field that goes by several, all of them, its own first. */
+export type Spellings = ReadonlyMap<string, readonly string[]>
+
 export type ParameterFault = { kind: 'required' | 'denied' | 'allowed'; parameter: string }
 
 /** Vault's way to hold several rules for one pattern at once: lists grow together, of two TTLs the smaller counts. */
@@ -54,23 +57,47 @@ export function wrappingFits(
   return asked !== undefined && asked <= (max ?? asked) && asked >= (min ?? asked)
 }
 
-/** The first parameter that breaks a rule. Denied comes before allowed; what is missing comes before both. */
+/**
+ * The first parameter that breaks a rule, as the rule spells it. Denied comes before allowed; what is missing comes
+ * before both. A rule about one spelling of a field is about all: it is denied if any is, required once, and of what is
+ * allowed, a rule about the very name that was sent comes before those about the others.
+ */
 export function parameterFault(
   { required = [], denied, allowed }: Constraints,
   parameters: Parameters,
+  spellings?: Spellings,
 ): ParameterFault | undefined {
-  const missing = required.find((name) => !Object.hasOwn(parameters, name))
+  const spelt = (name: string) => spellings?.get(name) ?? [name]
+  const missing = required.find(
+    (name) => !spelt(name).some((spelling) => Object.hasOwn(parameters, spelling)),
+  )
   if (missing !== undefined) return { kind: 'required', parameter: missing }
-  for (const name of Object.keys(parameters)) {
-    const values = denied?.get(name.toLowerCase())
-    if (denied?.has('*') || (values && isIn(parameters[name], values)))
-      return { kind: 'denied', parameter: name }
+  return (
+    (denied && deniedFault(denied, parameters, spelt)) ??
+    (allowed && allowedFault(allowed, parameters, spelt))
+  )
+}
+
+type Spelt = (name: string) => readonly string[]
+
+function deniedFault(denied: ParameterRules, parameters: Parameters, spelt: Spelt) {
+  for (const [name, value] of Object.entries(parameters)) {
+    const by = spelt(name).find((spelling) => {
+      const values = denied.get(spelling.toLowerCase())
+      return values && isIn(value, values)
+    })
+    if (denied.has('*') || by !== undefined) return { kind: 'denied', parameter: by ?? name } as const
   }
-  if (!allowed || allowed.size === 0) return undefined
+  return undefined
+}
+
+function allowedFault(allowed: ParameterRules, parameters: Parameters, spelt: Spelt) {
+  if (allowed.size === 0) return undefined
   const others = allowed.has('*')
-  for (const name of Object.keys(parameters)) {
-    const values = allowed.get(name.toLowerCase())
-    if (values ? !isIn(parameters[name], values) : !others) return { kind: 'allowed', parameter: name }
+  for (const [name, value] of Object.entries(parameters)) {
+    const by = [name, ...spelt(name)].find((spelling) => allowed.has(spelling.toLowerCase())) ?? name
+    const values = allowed.get(by.toLowerCase())
+    if (values ? !isIn(value, values) : !others) return { kind: 'allowed', parameter: by } as const
   }
   return undefined
 }

@@ -1,0 +1,127 @@
+import type { EngineType } from '../engine/engine.ts'
+import { idempotencyHash } from '../ledger/idempotency.ts'
+import type { Intent } from '../ledger/lease-issue.ts'
+import type { Mount } from '../ledger/mounts.ts'
+import type { Reading } from '../ledger/reading.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { matchesAny } from '../lib/glob.ts'
+import { newId } from '../lib/ids.ts'
+import { SYSTEM_MAX_TTL_SECONDS } from '../lib/ttl.ts'
+import { type Principal, principalId } from '../policy/principal.ts'
+import type { Issuable } from './issuables.ts'
+import { mountTtls } from './mount-ttls.ts'
+import { type LeaseTerms, leaseTerms } from './terms.ts'
+
+export type IssueAsk = {
+  principal: Principal
+  /** The ledger as the request found it; the lease begins then. */
+  reading: Reading
+  mount: Mount
+  /** Which rule let it be; the lease keeps it. */
+  allowedBy: unknown
+  /** The whole path asked at, without a trailing slash: `database/creds/app`. */
+  path: string
+  roleName: string
+  /** Who asks again under the same key, at the same path, gets no second lease while the first may be used. */
+  idempotencyKey?: string
+}
+
+/** A create that has not happened by then never may; the sweep ends what is still `issuing` after it. */
+export const CREATE_DEADLINE_MS = 20_000
+const DEFAULT_STUCK_FREEZE = 50
+
+/** A lease as it will be, before anything of it is written. */
+export type Plan = {
+  intent: Intent
+  terms: LeaseTerms
+  reading: Reading
+  targetName: string
+  roleSpec: Issuable['roleSpec']
+  target: NonNullable<Issuable['target']>
+}
+
+/** Throws a `BrokerError` for an ask that cannot be. */
+export function planIssue(
+  engineTypes: readonly EngineType[],
+  ask: IssueAsk,
+  found: Issuable | undefined,
+): Plan {
+  if (!found) throw new BrokerError('invalid_request', `unknown role: ${ask.roleName}`)
+  const target = checkTarget(ask, found)
+  const type = engineTypes.find(({ name }) => name === target.engine)
+  if (!type) throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
+
+  const { now } = ask.reading
+  const outlivesToken = found.roleSpec.lease_outlives_token === true
+  const mount = mountTtls(ask.mount.config)
+  const terms = leaseTerms({
+    now,
+    issuedAt: now,
+    incrementSeconds: undefined,
+    defaultSeconds: found.defaultTtlSeconds || mount.defaultSeconds,
+    maxima: [
+      { name: 'role_max', seconds: found.maxTtlSeconds },
+      { name: 'mount_max', seconds: mount.maxSeconds || SYSTEM_MAX_TTL_SECONDS },
+      ...tokenMaximum(ask.principal, now, outlivesToken),
+    ],
+    tokenExpiresAt: outlivesToken ? null : ask.principal.tokenExpiresAt,
+  })
+  const id = newId()
+  return {
+    reading: ask.reading,
+    terms,
+    target,
+    targetName: found.targetName,
+    roleSpec: found.roleSpec,
+    intent: {
+      id,
+      path: ask.path,
+      mountId: ask.mount.id,
+      roleId: found.roleId,
+      targetId: target.id,
+      tokenId: ask.principal.tokenId,
+      principalId: principalId(ask.principal),
+      allowedBy: ask.allowedBy,
+      outlivesToken,
+      account: type.accountName({
+        target: target.spec,
+        role: found.roleSpec,
+        roleName: ask.roleName,
+        leaseId: id,
+        displayName: ask.principal.displayName,
+      }),
+      issuedAt: now,
+      expiresAt: terms.expiresAt,
+      hardExpiresAt: terms.hardExpiresAt,
+      limitedBy: terms.limitedBy,
+      hardLimitedBy: terms.hardLimitedBy,
+      createDeadline: new Date(now.getTime() + CREATE_DEADLINE_MS),
+      stuckFreeze: Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE),
+      idempotencyKey: ask.idempotencyKey === undefined ? null : idempotencyHash(ask.idempotencyKey),
+    },
+  }
+}
+
+/** Permanent faults answer 400, where Vault says 500, so that clients do not retry them into three accounts. */
+function checkTarget(ask: IssueAsk, found: Issuable): NonNullable<Issuable['target']> {
+  const { target } = found
+  if (!target) {
+    throw new BrokerError(
+      'invalid_request',
+      `failed to find entry for connection with name: "${found.targetName}"`,
+    )
+  }
+  if (!matchesAny(target.allowedRoles, ask.roleName)) {
+    throw new BrokerError('invalid_request', `"${ask.roleName}" is not an allowed role`)
+  }
+  return target
+}
+
+function tokenMaximum(
+  principal: Principal,
+  now: Date,
+  outlivesToken: boolean,
+): { name: 'token'; seconds: number }[] {
+  if (outlivesToken || !principal.tokenHardExpiresAt) return []
+  return [{ name: 'token', seconds: (principal.tokenHardExpiresAt.getTime() - now.getTime()) / 1_000 }]
+}

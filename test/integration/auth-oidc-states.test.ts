@@ -26,7 +26,10 @@ describe('an address to sign in at', () => {
       expect([status, json.data, json.auth]).toEqual([200, { auth_url: '' }, null])
     }
     // Or else anybody could write to the audit log without end.
-    expect(await world.waiting()).toEqual({ states: 0, counts: ['failed-logins-by-source', 'failed-logins-by-source-and-role'] })
+    expect(await world.waiting()).toEqual({
+      states: 0,
+      counts: ['failed-logins-by-source', 'failed-logins-by-source-and-role'],
+    })
   })
 
   test.each([

@@ -28,8 +28,8 @@ export type World = {
   close(): Promise<void>
 }
 
-export async function openWorld(): Promise<World> {
-  const test = await openTestLedger()
+export async function openWorld(serverUrl: string): Promise<World> {
+  const test = await openTestLedger({ serverUrl })
   const trail = openTrail(test.ledger)
   const folder = await mkdtemp(join(tmpdir(), 'audit-sinks-'))
   const kept = new Map<string, Sensitive>()

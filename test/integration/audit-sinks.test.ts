@@ -1,19 +1,27 @@
 import { appendFile, chmod, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { sha256 } from '../../src/audit/chain.ts'
 import type { SinkOptions } from '../../src/audit/sinks/options.ts'
 import type { Shipping } from '../../src/audit/sinks/shipping.ts'
 import { claimAuditSink } from '../../src/ledger/audit-sinks.ts'
 import type { Db, Ledger } from '../../src/ledger/db.ts'
 import { newAuthority } from '../support/certificates.ts'
+import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 import { openCollector, openWorld, taken, takenByFile, type World } from './audit-sinks-world.ts'
 
 // Events leave the ledger for sinks: each reaches each sink, in order, whatever sinks and processes do on the way.
 
+// A server of its own: a transaction that is open anywhere on it holds shipping up.
+let postgres: TestPostgres
+beforeAll(async () => {
+  postgres = await startTestPostgres()
+})
+afterAll(() => postgres.remove())
+
 let world: World
 beforeEach(async () => {
-  world = await openWorld()
+  world = await openWorld(postgres.url())
 })
 afterEach(() => world.close())
 

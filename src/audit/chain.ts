@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { AuditCopies } from '../ledger/audit.ts'
 
 /** An event as it rests in the ledger and in files; each member is text or number exactly as it was hashed. */
 export type StoredEvent = {
@@ -12,15 +13,7 @@ export type StoredEvent = {
   /** SHA-256 in hex over the event and the hash of the one before. */
   hash: string
   /** What a ledger repeats of the event for questions, and nothing hashes; absent in files. */
-  copies?: Copies
-}
-
-export type Copies = {
-  at: string
-  type: string
-  principal: string | null
-  lease_id: string | null
-  target: string | null
+  copies?: AuditCopies
 }
 
 /** The end of a writer's chain; `seq` 0 when it has no event yet. */

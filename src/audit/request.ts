@@ -97,10 +97,12 @@ export function auditedLedger(ledger: Ledger, trail: Trail): Ledger {
   }
 
   return {
-    query: <Row extends QueryResultRow>(sql: string, values?: unknown[]) =>
-      inNeedOfEvent() && isChange(sql)
-        ? commit([inNeedOfEvent()], (db) => db.query<Row>(sql, values), changedBy)
-        : ledger.query<Row>(sql, values),
+    query: <Row extends QueryResultRow>(sql: string, values?: unknown[]) => {
+      const audited = inNeedOfEvent()
+      return audited && isChange(sql)
+        ? commit([audited], (db) => db.query<Row>(sql, values), changedBy)
+        : ledger.query<Row>(sql, values)
+    },
     transaction,
     behalf: inNeedOfEvent,
     transactionFor: (behalves, work) =>

@@ -5,7 +5,7 @@ import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
 import { ok } from '../lib/result.ts'
 import type { StoredEvent } from './chain.ts'
-import { type AuditEvent, canonical } from './event.ts'
+import { type AuditEvent, CLOSING, canonical } from './event.ts'
 import { openWriters } from './writers.ts'
 
 /** Writes events in the transaction of the change they are about, so that neither is there without the other. */
@@ -56,15 +56,13 @@ export function openTrail(ledger: Ledger): Trail {
             db,
             toRows(
               stored,
-              stored.map(() => CLOSED),
+              stored.map(() => CLOSING),
             ),
           )
         }),
       ),
   }
 }
-
-const CLOSED: AuditEvent = { type: 'close', what: { operation: 'writer_closed' }, outcome: {} }
 
 const toRows = (stored: readonly StoredEvent[], events: readonly AuditEvent[]): AuditRow[] =>
   stored.map((event, i) => ({

@@ -29,7 +29,6 @@ export function authRoleRoutes<F extends Fields>(
     warnings?(role: Readonly<Record<string, unknown>>): string[]
   },
 ): Route[] {
-  const nameIn = ({ capture }: Pick<OpenCall, 'capture'>) => capture('name')
   return [
     {
       path: 'role',
@@ -40,15 +39,15 @@ export function authRoleRoutes<F extends Fields>(
       ...(method.caseless && { caseless: method.caseless }),
       on: {
         read: handle({}, async (call) => {
-          const role = await mounts.role(call.mount.id, nameIn(call))
+          const role = await mounts.role(call.mount.id, call.capture('name'))
           return role && { data: role }
         }),
         update: handle(
           method.fields,
           async (call) => {
-            await method.write(call.mount.id, nameIn(call), call.fields)
+            await method.write(call.mount.id, call.capture('name'), call.fields)
             if (!method.warnings) return undefined
-            const warnings = method.warnings((await mounts.role(call.mount.id, nameIn(call))) ?? {})
+            const warnings = method.warnings((await mounts.role(call.mount.id, call.capture('name'))) ?? {})
             return warnings.length > 0 ? { warnings } : undefined
           },
           {
@@ -57,7 +56,7 @@ export function authRoleRoutes<F extends Fields>(
           },
         ),
         delete: handle({}, async (call) => {
-          await mounts.removeRole(call.mount.id, nameIn(call))
+          await mounts.removeRole(call.mount.id, call.capture('name'))
           return undefined
         }),
       },

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { Ledger } from '../ledger/db.ts'
+import { dropExpired } from '../ledger/expired.ts'
 import {
-  dropExpiredWrapped,
   dropWrapped,
   findWrapped,
   insertWrapped,
@@ -82,7 +82,7 @@ export const createWrapping = (ledger: Ledger): Wrapping => ({
   async drop(token) {
     await dropWrapped(ledger, tokenIdOf(token.reveal()))
   },
-  dropExpired: () => dropExpiredWrapped(ledger),
+  dropExpired: () => dropExpired(ledger, 'wrapped'),
 })
 
 const notValid = (cause?: unknown): BrokerError =>

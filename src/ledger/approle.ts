@@ -166,15 +166,3 @@ export async function takeSecretIdUses(
   )
   return new Map(rows.map(({ id, given }) => [id, given]))
 }
-
-const DROPPED_AT_ONCE = 1_000
-
-/** Takes away secret ids whose time is over, the oldest first and not all at once; says how many. */
-export const dropExpiredSecretIds = (db: Db): Promise<number> =>
-  change(
-    db,
-    `delete from leasehold.approle_secret where id in (
-       select id from leasehold.approle_secret where expires_at <= leasehold.ledger_now()
-       order by expires_at limit ${DROPPED_AT_ONCE} for update skip locked)`,
-    [],
-  )

@@ -1,4 +1,4 @@
-import { change, type Db, manyLocking, one } from './db.ts'
+import { type Db, manyLocking, one } from './db.ts'
 import type { Document } from './documents.ts'
 
 /** A login that was begun. `id` is the SHA-256 that stands for its state, in hex; the state itself the ledger never has. */
@@ -41,16 +41,4 @@ export const takeOidcStates = (
      delete from leasehold.oidc_state s using asked where s.id = asked.id
      returning encode(s.id, 'hex') as id, s.sealed`,
     [ids],
-  )
-
-const DROPPED_AT_ONCE = 1_000
-
-/** Takes away those whose time is over, the oldest first and not all at once; says how many. */
-export const dropExpiredOidcStates = (db: Db): Promise<number> =>
-  change(
-    db,
-    `delete from leasehold.oidc_state where id in (
-       select id from leasehold.oidc_state where expires_at <= leasehold.ledger_now()
-       order by expires_at limit ${DROPPED_AT_ONCE} for update skip locked)`,
-    [],
   )

@@ -46,15 +46,3 @@ export const findWrapped = (db: Db, id: string): Promise<WrappedFacts | undefine
 
 export const dropWrapped = (db: Db, id: string): Promise<number> =>
   change(db, `delete from leasehold.wrapped where id = decode($1, 'hex')`, [id])
-
-const DROPPED_AT_ONCE = 1_000
-
-/** Takes away answers whose time is over, the oldest first and not all at once; says how many. */
-export const dropExpiredWrapped = (db: Db): Promise<number> =>
-  change(
-    db,
-    `delete from leasehold.wrapped where id in (
-       select id from leasehold.wrapped where expires_at <= leasehold.ledger_now()
-       order by expires_at limit ${DROPPED_AT_ONCE} for update skip locked)`,
-    [],
-  )

@@ -1,5 +1,4 @@
 import {
-  dropExpiredSecretIds,
   dropSecretId,
   findSecretIdByAccessor,
   findSecretIds,
@@ -10,6 +9,7 @@ import {
 } from '../../ledger/approle.ts'
 import { findAuthRole } from '../../ledger/auth.ts'
 import type { Ledger } from '../../ledger/db.ts'
+import { dropExpired } from '../../ledger/expired.ts'
 import { BrokerError } from '../../lib/errors.ts'
 import { newId, randomBase62 } from '../../lib/ids.ts'
 import { type Sensitive, sensitive } from '../../lib/sensitive.ts'
@@ -90,7 +90,7 @@ export function createSecretIds(ledger: Ledger): SecretIds {
       return found !== undefined && (await dropSecretId(ledger, found.id)) > 0
     },
     async dropExpired() {
-      await dropExpiredSecretIds(ledger)
+      await dropExpired(ledger, 'approle_secret')
     },
   }
 }

@@ -1,7 +1,6 @@
 import { X509Certificate } from 'node:crypto'
-import { messageOf } from '../../lib/errors.ts'
 import { isObject, listField, refused, textField, type WireFields } from './fields.ts'
-import { ALGORITHMS, keyFromPem, MAX_KEYS } from './verification-keys.ts'
+import { ALGORITHMS, checkPems } from './verification-keys.ts'
 
 /** A JWT mount's configuration, as the wire names it and as it is stored. Texts and lists are empty when not given. */
 export type JwtConfig = {
@@ -42,7 +41,10 @@ export function checkJwtConfig(fields: WireFields): JwtConfig {
     throw refused('invalid provider_config: no provider has handling of its own here')
   }
   checkOneSource(config)
-  checkPublicKeys(config.jwt_validation_pubkeys)
+  checkPems(config.jwt_validation_pubkeys, {
+    field: 'jwt_validation_pubkeys',
+    fault: 'error parsing public key',
+  })
   if (config.oidc_discovery_url.includes('.well-known/openid-configuration')) {
     throw refused("'oidc_discovery_url' contains '.well-known' component")
   }
@@ -81,17 +83,6 @@ function readPairs(value: unknown): JwksPair[] {
     if (url === '') throw refused("each of 'jwks_pairs' needs a 'jwks_url'")
     return { jwks_url: url, jwks_ca_pem: textField(pair, 'jwks_ca_pem') ?? '' }
   })
-}
-
-function checkPublicKeys(pems: readonly string[]): void {
-  if (pems.length > MAX_KEYS) throw refused(`jwt_validation_pubkeys cannot hold more than ${MAX_KEYS} keys`)
-  for (const pem of pems) {
-    try {
-      keyFromPem(pem)
-    } catch (cause) {
-      throw refused(`error parsing public key: ${messageOf(cause)}`)
-    }
-  }
 }
 
 /** A user name in the URL would be sent to the issuer and shown to whoever reads the configuration. */

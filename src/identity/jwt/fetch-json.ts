@@ -1,6 +1,7 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { messageOf } from '../../lib/errors.ts'
+import { readAnswer } from '../read-answer.ts'
 
 /** How an issuer's documents are fetched. Rejects with an `Error` whose text an operator can act on. */
 export type FetchJson = (url: string, options: FetchOptions) => Promise<unknown>
@@ -38,7 +39,7 @@ export async function exchange(
     try {
       const status = response.statusCode ?? 0
       if (status >= 300 && status < 400) throw new Error(`answers ${status}: redirects are not followed`)
-      return { status, headers: response.headers, body: await whole(response) }
+      return { status, headers: response.headers, body: await readAnswer(response, MAX_DOCUMENT_BYTES) }
     } finally {
       response.destroy()
     }
@@ -61,17 +62,6 @@ function answer(
     sent.on('error', reject)
     sent.end(body)
   })
-}
-
-async function whole(response: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > MAX_DOCUMENT_BYTES) throw new Error(`answers more than ${MAX_DOCUMENT_BYTES} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 function parsed(text: string): unknown {

@@ -1,5 +1,6 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
-import { isObject } from './fields.ts'
+import { messageOf } from '../../lib/errors.ts'
+import { isObject, refused } from './fields.ts'
 
 /** The algorithms a token may be signed with, all asymmetric: a public key can then never serve as a shared secret. */
 export const ALGORITHMS = [
@@ -19,7 +20,7 @@ export const ALGORITHMS = [
 export type VerificationKey = { kid: string | undefined; algorithms: readonly string[]; key: KeyObject }
 
 /** How many keys one source may hold: a token that names no key is tried against each that fits its algorithm. */
-export const MAX_KEYS = 64
+const MAX_KEYS = 64
 
 const MIN_RSA_BITS = 2_048
 const EC_ALGORITHM: Record<string, string> = { prime256v1: 'ES256', secp384r1: 'ES384', secp521r1: 'ES512' }
@@ -87,5 +88,17 @@ function algorithmsOf(key: KeyObject): readonly string[] {
       return ['EdDSA']
     default:
       return []
+  }
+}
+
+/** Throws the refusal of a configuration field with too many keys, or with one that cannot be read. */
+export function checkPems(pems: readonly string[], { field, fault }: { field: string; fault: string }): void {
+  if (pems.length > MAX_KEYS) throw refused(`${field} cannot hold more than ${MAX_KEYS} keys`)
+  for (const pem of pems) {
+    try {
+      keyFromPem(pem)
+    } catch (cause) {
+      throw refused(`${fault}: ${messageOf(cause)}`)
+    }
   }
 }

@@ -1,10 +1,9 @@
 import { X509Certificate } from 'node:crypto'
-import { messageOf } from '../../lib/errors.ts'
 import { isLoopback } from '../../lib/forms.ts'
 import { type Sensitive, sensitive } from '../../lib/sensitive.ts'
 import { flagField, listField, refused, textField, type WireFields } from '../jwt/fields.ts'
 import { MAX_TOKEN_BYTES } from '../jwt/refusal.ts'
-import { keyFromPem, MAX_KEYS } from '../jwt/verification-keys.ts'
+import { checkPems } from '../jwt/verification-keys.ts'
 
 /** A Kubernetes mount's configuration, as the wire reads it back and as it is stored. Texts and lists are empty when not given. */
 export type KubernetesConfig = {
@@ -45,7 +44,7 @@ export function checkKubernetesConfig(fields: WireFields): {
   if (config.kubernetes_host === '') throw refused('no host provided')
   apiAddress(config)
   checkAuthority(config.kubernetes_ca_cert)
-  checkKeys(config.pem_keys)
+  checkPems(config.pem_keys, { field: 'pem_keys', fault: 'pem_keys' })
   if (reviewerJwt === '') return { config, reviewerJwt: undefined }
   if (!TOKEN_TEXT.test(reviewerJwt) || reviewerJwt.length > MAX_TOKEN_BYTES) {
     throw refused(`token_reviewer_jwt must be a token of at most ${MAX_TOKEN_BYTES} characters`)
@@ -78,15 +77,4 @@ function checkAuthority(pem: string): void {
     // The parser's own words name OpenSSL routines.
   }
   throw refused('The provided CA PEM data contains no valid certificates')
-}
-
-function checkKeys(pems: readonly string[]): void {
-  if (pems.length > MAX_KEYS) throw refused(`pem_keys cannot hold more than ${MAX_KEYS} keys`)
-  for (const pem of pems) {
-    try {
-      keyFromPem(pem)
-    } catch (cause) {
-      throw refused(`pem_keys: ${messageOf(cause)}`)
-    }
-  }
 }

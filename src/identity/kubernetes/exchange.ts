@@ -6,6 +6,7 @@ import {
 } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { messageOf } from '../../lib/errors.ts'
+import { readAnswer } from '../read-answer.ts'
 
 export type Exchange = {
   url: string
@@ -40,7 +41,7 @@ export async function exchange(given: Exchange): Promise<Answer> {
       throw error
     })
     try {
-      const text = await body(response)
+      const text = (await readAnswer(response, MAX_ANSWER_BYTES)).toString('utf8')
       return { status: response.statusCode ?? 0, contentType: response.headers['content-type'] ?? '', text }
     } catch (cause) {
       response.destroy()
@@ -64,17 +65,6 @@ function answer({ fresh, ...given }: Exchange & { fresh?: true }): Promise<Incom
 
 const isStale = (sent: ClientRequest, error: NodeJS.ErrnoException): boolean =>
   sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
-
-async function body(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > MAX_ANSWER_BYTES) throw new Error(`answers more than ${MAX_ANSWER_BYTES} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('utf8')
-}
 
 /** Trying both addresses of a name ends in an error of errors, whose own text is empty. */
 const textOf = (error: unknown): string =>

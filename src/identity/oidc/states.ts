@@ -1,5 +1,6 @@
 import type { Ledger } from '../../ledger/db.ts'
-import { dropExpiredOidcStates, putOidcState, takeOidcStates } from '../../ledger/oidc-states.ts'
+import { dropExpired } from '../../ledger/expired.ts'
+import { putOidcState, takeOidcStates } from '../../ledger/oidc-states.ts'
 import { batcher } from '../../lib/batcher.ts'
 import { BrokerError } from '../../lib/errors.ts'
 import { ok } from '../../lib/result.ts'
@@ -35,7 +36,7 @@ export function createOidcStates(ledger: Ledger, most = MOST_PENDING): OidcState
           if (wait !== undefined) throw tooMany(wait)
         }),
     }),
-    dropExpired: () => dropExpiredOidcStates(ledger),
+    dropExpired: () => dropExpired(ledger, 'oidc_state'),
   }
 }
 

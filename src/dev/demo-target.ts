@@ -26,7 +26,7 @@ export async function seedDemo(broker: Broker, postgres: PostgresServer): Promis
   const mount = await broker.mounts.find(DEMO.mount)
   if (!mount) throw new Error('the demo mount was disabled while it was being made')
 
-  await broker.enrolment.write(mount.id, DEMO.connection, {
+  await broker.enrolment.write(mount, DEMO.connection, {
     plugin: 'postgresql-database-plugin',
     verify: true,
     allowedRoles: ['demo-*'],
@@ -37,7 +37,7 @@ export async function seedDemo(broker: Broker, postgres: PostgresServer): Promis
     [DEMO.readonlyRole, GROUPS[0]],
     [DEMO.readwriteRole, GROUPS[1]],
   ] as const) {
-    await broker.roles.write(mount.id, name, {
+    await broker.roles.write(mount, name, {
       dbName: DEMO.connection,
       defaultTtlSeconds: 60,
       maxTtlSeconds: 600,

@@ -22,6 +22,8 @@ export type Spec = Readonly<Record<string, unknown>>
 export type Ticket = {
   account: Account
   role: Spec
+  /** What this lease asks for beyond its role, as `EngineType.checkAsk` left it; `{}` for engines that take nothing. */
+  asked: Spec
   /** How long the account is to live; the engine adds the target's `expiry_margin` to what the target enforces. */
   lifetimeMs: number
   /** After this the account must never come into being, however late a packet arrives. */
@@ -32,6 +34,9 @@ export type Created = {
   targetRef: string
   /** The answer's `data`: for a database `username` and `password`. Held in memory only. */
   secret: Readonly<Record<string, string | Sensitive>>
+  /** From the call, where the target gives less than was asked: the lease ends with it. */
+  lifetimeMs?: number
+  warnings?: readonly string[]
 }
 
 export type Term = { account: Account; role: Spec; lifetimeMs: number }
@@ -91,6 +96,15 @@ export type Engine = {
   extend(terms: readonly Term[]): Promise<Result<void>[]>
   /** Has connections of its own: neither issuing nor leased accounts can use up what ending needs. */
   end(step: EndStep, endings: readonly Ending[]): Promise<Result<Evidence>[]>
+  /**
+   * What only the target can tell about an ask before anything is made, such as the labels of a namespace. Throws a
+   * `BrokerError` when it may not be, an `EngineError` when the target does not say.
+   */
+  admit?(ask: { role: Spec; asked: Spec }): Promise<void>
+  /** A fresh secret for a live account whose secrets end by themselves, good for the new term. The old one may live on. */
+  rearm?(terms: readonly (Term & { asked: Spec })[]): Promise<Result<Created>[]>
+  /** Accounts that are not ours to make, whose passwords we keep: admins and static roles. Absent where there are none. */
+  passwords?: Passwords
   /** Every account on the target that carries our mark, for the orphan scan and the tests. */
   accounts(): AsyncIterable<Account>
   /** What this target lets us do, tried for real. Throws an `EngineError` when it cannot be reached. */
@@ -103,6 +117,14 @@ export type Engine = {
   close(): Promise<void>
 }
 
+/** Both take the account's whole name and throw an `EngineError`; `failed` says that there is no such account. */
+export type Passwords = {
+  /** Resolves when the target took it. `statements` of the target's or role's own stand in for ours; they are filled in. */
+  set(username: string, password: Sensitive, statements?: readonly string[]): Promise<void>
+  /** Logs in on a connection of its own: whether the target lets this account in with this password. */
+  accepts(username: string, password: Sensitive): Promise<boolean>
+}
+
 export type AdminCredentials = { username: string; password: Sensitive; tlsPrivateKey?: Sensitive }
 
 /** The fields of a target or role, checked: what to store, and what to tell the writer. */
@@ -113,18 +135,30 @@ export type Checked = {
   password?: Sensitive
 }
 
+export type Asked = { asked: Spec; ttlSeconds?: number; warnings: string[] }
+
 export type EngineType = {
   /** The word in the ledger and in logs: `postgres`. */
   name: string
   /** The dialect's plugin names that select it. */
   plugins: readonly string[]
+  /** The type of mount that holds its targets and roles. */
+  mountType: 'database' | 'kubernetes'
   /** Both take wire-named fields and throw a `BrokerError` that names the field at fault. */
   checkTarget(fields: Spec): Checked
   checkRole(fields: Spec): Checked
+  /**
+   * What a caller asks for beyond the role, from the request's fields: what to keep with the lease, and how long it is
+   * to live where that was said. Throws a `BrokerError` that names the field. Absent: nothing can be asked for.
+   */
+  checkAsk?(ask: { target: Spec; role: Spec; roleName: string; fields: Spec }): Asked
+  /** Whether leases of this role can be renewed; absent: all can. */
+  renewable?(role: Spec): boolean
   /** The account's name for a lease. Always holds the lease id: the orphan scan lives on it. */
   accountName(ask: {
     target: Spec
     role: Spec
+    asked: Spec
     roleName: string
     leaseId: string
     displayName: string

@@ -43,7 +43,7 @@ export function databaseRoutes(parts: {
         update: handle(
           CONFIG_FIELDS,
           async ({ mount, capture, fields }) =>
-            withWarnings(await enrolment.write(mount.id, capture('name'), targetWrite(fields))),
+            withWarnings(await enrolment.write(mount, capture('name'), targetWrite(fields))),
           {
             exists: async ({ mount, capture }) =>
               (await enrolment.find(mount.id, capture('name'))) !== undefined,
@@ -74,7 +74,7 @@ export function databaseRoutes(parts: {
         update: handle(
           ROLE_FIELDS,
           async ({ mount, capture, fields }) =>
-            withWarnings(await roles.write(mount.id, capture('name'), roleWrite(fields))),
+            withWarnings(await roles.write(mount, capture('name'), roleWrite(fields))),
           {
             exists: async ({ mount, capture }) => (await roles.find(mount.id, capture('name'))) !== undefined,
           },
@@ -260,9 +260,9 @@ function shownRole(role: Role | undefined): Answer {
   }
 }
 
-function leased({ leaseId, terms, secret, warnings }: Issued): Reply {
+function leased({ leaseId, terms, renewable, secret, warnings }: Issued): Reply {
   return {
-    lease: { id: leaseId, renewable: true, durationSeconds: terms.ttlSeconds },
+    lease: { id: leaseId, renewable, durationSeconds: terms.ttlSeconds },
     data: Object.fromEntries(
       Object.entries(secret).map(([name, value]) => [
         name,

@@ -10,6 +10,7 @@ import {
 import { type Ledger, lockNamed } from '../ledger/db.ts'
 import { retryNow } from '../ledger/lease-ending.ts'
 import { countLiveLeases } from '../ledger/lease-queries.ts'
+import type { Mount } from '../ledger/mounts.ts'
 import {
   findTarget,
   listTargets,
@@ -27,6 +28,9 @@ import type { SecretStore } from '../secrets/secret-store.ts'
 
 export type { Target } from '../ledger/targets.ts'
 
+/** The mount that something belongs to; its type says which engines may serve it. */
+export type Holder = Pick<Mount, 'id' | 'type'>
+
 /** A target as its writer gives it. Absent fields keep what they were. */
 export type TargetWrite = {
   plugin?: string | undefined
@@ -40,7 +44,7 @@ export type TargetWrite = {
 
 export type Enrolment = {
   /** Connects and tries what the admin account may do, then keeps the target. Answers warnings. */
-  write(mountId: string, name: string, write: TargetWrite): Promise<string[]>
+  write(mount: Holder, name: string, write: TargetWrite): Promise<string[]>
   find(mountId: string, name: string): Promise<Target | undefined>
   list(mountId: string): Promise<Target[]>
   /** Refused while leases live there, unless forced; they go on ending in either case. */
@@ -93,8 +97,7 @@ export function createEnrolment(parts: EnrolmentParts): Enrolment {
 
   return {
     // Bound to the request that asks, so that the record of what is changed names it.
-    write: (mountId, name, write) =>
-      inTurn(AsyncResource.bind(() => writeTarget(parts, mountId, name, write))),
+    write: (mount, name, write) => inTurn(AsyncResource.bind(() => writeTarget(parts, mount, name, write))),
     find: (mountId, name) => findTarget(ledger, mountId, name),
     list: (mountId) => listTargets(ledger, mountId),
     async remove(mountId, name, force) {
@@ -130,18 +133,19 @@ export function createEnrolment(parts: EnrolmentParts): Enrolment {
  */
 async function writeTarget(
   parts: EnrolmentParts,
-  mountId: string,
+  mount: Holder,
   name: string,
   write: TargetWrite,
 ): Promise<string[]> {
   const { before, target, warnings } = await parts.ledger.transaction(async (db) => {
-    await lockNamed(db, `target ${mountId} ${name}`)
-    const before = await findTarget(db, mountId, name)
-    const { target, credential, warnings } = await tryWrite(parts, before, write)
+    await lockNamed(db, `target ${mount.id} ${name}`)
+    const before = await findTarget(db, mount.id, name)
+    const types = parts.engineTypes.filter(({ mountType }) => mountType === mount.type)
+    const { target, credential, warnings } = await tryWrite({ ...parts, engineTypes: types }, before, write)
     const secretName = `target/${newId()}`
     await parts.secrets.put(secretName, sensitive(JSON.stringify(credential)))
     if (before && before.id !== target.id) await removeTarget(db, before.id)
-    await putTarget(db, { ...target, mountId, name, secretName })
+    await putTarget(db, { ...target, mountId: mount.id, name, secretName })
     return { before, target, warnings }
   })
   if (before?.id === target.id) {

@@ -1,4 +1,4 @@
-import type { EngineType } from '../engine/engine.ts'
+import type { Asked, EngineType, Spec } from '../engine/engine.ts'
 import { idempotencyHash } from '../ledger/idempotency.ts'
 import type { Intent } from '../ledger/lease-issue.ts'
 import type { Mount } from '../ledger/mounts.ts'
@@ -22,6 +22,8 @@ export type IssueAsk = {
   /** The whole path asked at, without a trailing slash: `database/creds/app`. */
   path: string
   roleName: string
+  /** What the request says beyond that, under its wire names. */
+  fields?: Spec
   /** Who asks again under the same key, at the same path, gets no second lease while the first may be used. */
   idempotencyKey?: string
 }
@@ -34,6 +36,8 @@ const DEFAULT_STUCK_FREEZE = 50
 export type Plan = {
   intent: Intent
   terms: LeaseTerms
+  renewable: boolean
+  warnings: readonly string[]
   reading: Reading
   targetName: string
   roleSpec: Issuable['roleSpec']
@@ -51,13 +55,14 @@ export function planIssue(
   const type = engineTypes.find(({ name }) => name === target.engine)
   if (!type) throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
 
+  const { asked, ttlSeconds, warnings } = checkAsk(type, ask, found.roleSpec, target.spec)
   const { now } = ask.reading
   const outlivesToken = found.roleSpec.lease_outlives_token === true
   const mount = mountTtls(ask.mount.config)
   const terms = leaseTerms({
     now,
     issuedAt: now,
-    incrementSeconds: undefined,
+    incrementSeconds: ttlSeconds,
     defaultSeconds: found.defaultTtlSeconds || mount.defaultSeconds,
     maxima: [
       { name: 'role_max', seconds: found.maxTtlSeconds },
@@ -70,6 +75,8 @@ export function planIssue(
   return {
     reading: ask.reading,
     terms,
+    renewable: type.renewable?.(found.roleSpec) ?? true,
+    warnings,
     target,
     targetName: found.targetName,
     roleSpec: found.roleSpec,
@@ -86,10 +93,12 @@ export function planIssue(
       account: type.accountName({
         target: target.spec,
         role: found.roleSpec,
+        asked,
         roleName: ask.roleName,
         leaseId: id,
         displayName: ask.principal.displayName,
       }),
+      asked,
       issuedAt: now,
       expiresAt: terms.expiresAt,
       hardExpiresAt: terms.hardExpiresAt,
@@ -101,6 +110,9 @@ export function planIssue(
     },
   }
 }
+
+const checkAsk = (type: EngineType, { roleName, fields = {} }: IssueAsk, role: Spec, target: Spec): Asked =>
+  type.checkAsk?.({ target, role, roleName, fields }) ?? { asked: {}, warnings: [] }
 
 /** Permanent faults answer 400, where Vault says 500, so that clients do not retry them into three accounts. */
 function checkTarget(ask: IssueAsk, found: Issuable): NonNullable<Issuable['target']> {

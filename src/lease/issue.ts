@@ -3,7 +3,7 @@ import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { ledgerFlight } from '../ledger/flight.ts'
 import { findByIdempotencyKey } from '../ledger/idempotency.ts'
-import { activate, countStuck, noteTargetRef } from '../ledger/lease-issue.ts'
+import { activate, countStuck, type Made, noteTargetRef } from '../ledger/lease-issue.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { type Measure, unmeasured } from '../lib/measure.ts'
@@ -26,6 +26,7 @@ export type Issued = {
   /** The lease id on the wire: the path asked at, a slash, the id. */
   leaseId: string
   terms: LeaseTerms
+  renewable: boolean
   secret: Created['secret']
   warnings: string[]
 }
@@ -68,13 +69,16 @@ export function createIssue(parts: IssueParts): Issue {
     about({ target: plan.targetName, role: ask.roleName })
     checkGranting(parts.mayGrant)
     const target = await openForIssuing(parts.targets, plan)
+    await admit(target, plan)
     const intended = await ledger.intend({ intent: plan.intent, counts: await countsFor(parts, ask, plan) })
     if (intended !== 'written') throw await whyNot(parts.ledger, plan, intended)
     // Not before: there is no lease of this name until then.
     about({ lease_id: wireLeaseId(plan.intent) })
     const created = await createAccount(parts, target, plan)
+    const terms = termsGiven(plan, created)
+    const expiresAt = terms === plan.terms ? null : terms.expiresAt
     const active = await ledger
-      .activate({ id: plan.intent.id, targetRef: created.targetRef })
+      .activate({ id: plan.intent.id, targetRef: created.targetRef, expiresAt })
       .catch((error) => {
         // It may be active all the same, and nobody will have its secret. Not waited for: the caller has waited enough.
         const { targetRef } = created
@@ -87,12 +91,13 @@ export function createIssue(parts: IssueParts): Issue {
       void parts.ender.destroy(target, { ...accountOf(plan), targetRef: created.targetRef }, plan.roleSpec)
       throw new BrokerError('target_failed', 'the lease was ended while it was being issued')
     }
-    parts.wakeAt(plan.target.id, plan.terms.expiresAt, remainingMs(plan))
+    parts.wakeAt(plan.target.id, terms.expiresAt, remainingMs(plan, terms))
     return {
       leaseId: wireLeaseId(plan.intent),
-      terms: plan.terms,
+      terms,
+      renewable: plan.renewable,
       secret: created.secret,
-      warnings: plan.terms.warnings,
+      warnings: [...plan.warnings, ...terms.warnings, ...(created.warnings ?? [])],
     }
   }
   return (ask) => measure((on) => issue(ask, on))
@@ -102,7 +107,7 @@ export function createIssue(parts: IssueParts): Issue {
 function ledgerFlights(ledger: Ledger) {
   return {
     intend: createIntend(ledger, LEDGER_BATCH),
-    activate: ledgerFlight<{ id: string; targetRef: string }, boolean>(
+    activate: ledgerFlight<Made, boolean>(
       ledger,
       async (db, made) => {
         const active = await activate(db, made)
@@ -183,8 +188,24 @@ const accountOf = ({ intent }: Plan): Account => ({
   targetRef: null,
 })
 
+/** Before any row is written, too: what the target itself would refuse. */
+async function admit({ engine }: OpenTarget, { roleSpec, intent: { asked } }: Plan): Promise<void> {
+  await engine.admit?.({ role: roleSpec, asked }).catch((error) => {
+    throw targetFailure(error)
+  })
+}
+
+/** A lease ends no later than what the target gave. */
+function termsGiven({ terms, reading: { now, sinceMs } }: Plan, { lifetimeMs }: Created): LeaseTerms {
+  if (lifetimeMs === undefined) return terms
+  const endsAt = new Date(now.getTime() + (performance.now() - sinceMs) + lifetimeMs)
+  if (endsAt >= terms.expiresAt) return terms
+  const ttlSeconds = Math.floor((endsAt.getTime() - now.getTime()) / 1_000)
+  return { ...terms, ttlSeconds, expiresAt: endsAt }
+}
+
 /** How long the lease has to live. */
-const remainingMs = ({ terms, reading: { now, sinceMs } }: Plan): number =>
+const remainingMs = ({ reading: { now, sinceMs } }: Plan, terms: LeaseTerms): number =>
   terms.expiresAt.getTime() - now.getTime() - (performance.now() - sinceMs)
 
 /** What clearing up changes is not what the request asked for: it has events of its own. */
@@ -207,6 +228,7 @@ async function createAccount(parts: IssueParts, target: OpenTarget, plan: Plan):
     return await target.create({
       account: accountOf(plan),
       role: plan.roleSpec,
+      asked: plan.intent.asked,
       expiresAtMs: sinceMs + (plan.intent.expiresAt.getTime() - now.getTime()),
       deadlineMs: sinceMs + CREATE_DEADLINE_MS,
     })

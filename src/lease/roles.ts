@@ -1,5 +1,6 @@
 import type { EngineType, Spec } from '../engine/engine.ts'
 import { type Db, type Ledger, lockNamed } from '../ledger/db.ts'
+import type { Mount } from '../ledger/mounts.ts'
 import { findRole, listRoleNames, putRole, type Role, removeRole } from '../ledger/roles.ts'
 import { findTarget } from '../ledger/targets.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -19,7 +20,7 @@ export type RoleWrite = {
 
 export type Roles = {
   /** Writes a new version and answers its warnings; leases already out keep theirs. */
-  write(mountId: string, name: string, write: RoleWrite): Promise<string[]>
+  write(mount: Pick<Mount, 'id' | 'type'>, name: string, write: RoleWrite): Promise<string[]>
   find(mountId: string, name: string): Promise<Role | undefined>
   names(mountId: string): Promise<string[]>
   remove(mountId: string, name: string): Promise<void>
@@ -29,9 +30,11 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
   const { ledger } = parts
 
   /** A role may be written before its target; then any engine that understands it will do. */
-  const check = async (db: Db, mountId: string, targetName: string, fields: Spec) => {
-    const target = await findTarget(db, mountId, targetName)
-    const candidates = parts.engineTypes.filter(({ name }) => !target || name === target.engine)
+  const check = async (db: Db, mount: Pick<Mount, 'id' | 'type'>, targetName: string, fields: Spec) => {
+    const target = await findTarget(db, mount.id, targetName)
+    const candidates = parts.engineTypes.filter(
+      ({ name, mountType }) => mountType === mount.type && (!target || name === target.engine),
+    )
     let refusal: unknown = new BrokerError('invalid_request', `no engine in this version for "${targetName}"`)
     for (const type of candidates) {
       try {
@@ -44,17 +47,17 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
   }
 
   return {
-    write: (mountId, name, write) =>
+    write: (mount, name, write) =>
       ledger.transaction(async (db) => {
         checkCondition(write.fields)
-        await lockNamed(db, `role ${mountId} ${name}`)
-        const before = await findRole(db, mountId, name)
+        await lockNamed(db, `role ${mount.id} ${name}`)
+        const before = await findRole(db, mount.id, name)
         const targetName = write.dbName ?? before?.targetName ?? ''
         if (targetName === '') throw new BrokerError('invalid_request', 'database name is required')
-        const { spec, warnings } = await check(db, mountId, targetName, { ...before?.spec, ...write.fields })
+        const { spec, warnings } = await check(db, mount, targetName, { ...before?.spec, ...write.fields })
         await putRole(db, {
           id: newId(),
-          mountId,
+          mountId: mount.id,
           name,
           targetName,
           spec,

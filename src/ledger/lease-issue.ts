@@ -50,6 +50,8 @@ export type Intent = {
   allowedBy: unknown
   outlivesToken: boolean
   account: string
+  /** What was asked for beyond the role, as the engine checked it. */
+  asked: Document
   issuedAt: Date
   expiresAt: Date
   hardExpiresAt: Date
@@ -69,7 +71,7 @@ const STUCK_ON = (target: string): string =>
 
 const INSERT_INTENTS = `with intent as materialized (
      select * from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
-       token_id text, principal_id text, allowed_by jsonb, outlives_token boolean, account text, issued_at timestamptz, expires_at timestamptz,
+       token_id text, principal_id text, allowed_by jsonb, outlives_token boolean, account text, asked jsonb, issued_at timestamptz, expires_at timestamptz,
        hard_expires_at timestamptz, limited_by text, hard_limited_by text, create_deadline timestamptz,
        stuck_freeze integer, idempotency_key text)),
    live_token as (
@@ -86,10 +88,10 @@ const INSERT_INTENTS = `with intent as materialized (
      where id in (select distinct mount_id from intent) and disabled_at is null
      order by id for share)
    insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, principal_id, allowed_by,
-     outlives_token, account, state,
+     outlives_token, account, asked, state,
      issued_at, expires_at, hard_expires_at, limited_by,
      hard_limited_by, create_deadline, next_action_at, idempotency_key)
-   select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.principal_id, i.allowed_by, i.outlives_token, i.account, 'issuing',
+   select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.principal_id, i.allowed_by, i.outlives_token, i.account, i.asked, 'issuing',
      i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
      i.hard_limited_by, i.create_deadline, i.create_deadline, decode(i.idempotency_key, 'hex')
    from intent i
@@ -132,6 +134,7 @@ function toRecord(intent: Intent): Record<string, unknown> {
     allowed_by: intent.allowedBy,
     outlives_token: intent.outlivesToken,
     account: intent.account,
+    asked: intent.asked,
     issued_at: intent.issuedAt,
     expires_at: intent.expiresAt,
     hard_expires_at: intent.hardExpiresAt,
@@ -149,19 +152,27 @@ export async function countStuck(db: Db, targetId: string): Promise<number> {
   return row?.stuck ?? 0
 }
 
+/** `expiresAt`: where the target gives less than the lease was to have. */
+export type Made = { id: string; targetRef: string; expiresAt: Date | null }
+
 /** issuing -> active. Answers the ids moved: one that is missing is being ended already and must not be handed out. */
-export async function activate(db: Db, made: { id: string; targetRef: string }[]): Promise<Set<string>> {
+export async function activate(db: Db, made: Made[]): Promise<Set<string>> {
   const rows = await manyLocking<{ id: string }>(
     db,
     `with locked as (
-       select m.* from unnest($1::text[], $2::text[]) as m (id, target_ref)
+       select m.* from unnest($1::text[], $2::text[], $3::timestamptz[]) as m (id, target_ref, expires_at)
        join leasehold.lease l on l.id = m.id
        where l.state = 'issuing' order by l.id for update of l)
      update leasehold.lease l
-     set state = 'active', target_ref = m.target_ref, next_action_at = l.expires_at
+     set state = 'active', target_ref = m.target_ref, expires_at = least(l.expires_at, m.expires_at),
+       next_action_at = least(l.expires_at, m.expires_at)
      from locked m where l.id = m.id
      returning l.id`,
-    [made.map(({ id }) => id), made.map(({ targetRef }) => targetRef)],
+    [
+      made.map(({ id }) => id),
+      made.map(({ targetRef }) => targetRef),
+      made.map(({ expiresAt }) => expiresAt),
+    ],
   )
   return new Set(rows.map(({ id }) => id))
 }

@@ -20,12 +20,13 @@ describe.each(RIGS)('$name', ({ start }) => {
 
   const accountFor = (roleName: string, displayName = 'token'): Account => {
     const leaseId = newId()
-    const ask = { target: rig.target, role: rig.role, roleName, leaseId, displayName }
+    const ask = { target: rig.target, role: rig.role, asked: {}, roleName, leaseId, displayName }
     return { leaseId, name: rig.type.accountName(ask), targetRef: null }
   }
   const ticket = (account: Account, role: Spec = rig.role, createWithinMs = 20_000) => ({
     account,
     role,
+    asked: {},
     lifetimeMs: 600_000,
     createWithinMs,
   })

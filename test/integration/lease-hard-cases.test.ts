@@ -26,7 +26,7 @@ const count = async (what: string) => {
   return rows[0]?.count
 }
 const configure = (url: string) =>
-  world.enrolment.write(world.mount.id, 'db', { verify: false, fields: { connection_url: url } })
+  world.enrolment.write(world.mount, 'db', { verify: false, fields: { connection_url: url } })
 
 test('a connection pointed at another server leaves its leases where they were made', async () => {
   await configure('first')
@@ -143,7 +143,7 @@ test('no lease comes to be under a mount that has just been disabled', async () 
 test('writers of one connection take turns, and leave no credential behind', async () => {
   await Promise.all(
     Array.from({ length: 12 }, (_, i) =>
-      world.enrolment.write(world.mount.id, 'db', {
+      world.enrolment.write(world.mount, 'db', {
         verify: false,
         password: sensitive(`pw-${i}`),
         fields: {},

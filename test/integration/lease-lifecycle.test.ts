@@ -167,7 +167,7 @@ describe('renewing', () => {
 
   test('the version of the role it was made by counts, whatever became of the role', async () => {
     const { leaseId } = await world.take()
-    await world.roles.write(world.mount.id, 'app', { maxTtlSeconds: 61, fields: {} })
+    await world.roles.write(world.mount, 'app', { maxTtlSeconds: 61, fields: {} })
     await world.roles.remove(world.mount.id, 'app')
 
     expect(
@@ -297,7 +297,7 @@ describe('ending', () => {
 test('a change made through one server holds at the next request to another', async () => {
   const other = await world.process('other')
   await other.issue(await world.ask('app'))
-  await world.roles.write(world.mount.id, 'app', { defaultTtlSeconds: 7, fields: {} })
+  await world.roles.write(world.mount, 'app', { defaultTtlSeconds: 7, fields: {} })
   expect((await other.issue(await world.ask('app'))).terms.ttlSeconds).toBe(7)
 
   await world.mounts.disable('database/')

@@ -275,7 +275,7 @@ describe('what the ledger tells', () => {
   async function lease(change = ''): Promise<string> {
     const intent = anIntent(seeded, tokenId, await test_.now())
     await insertIntents(test_.ledger, [intent])
-    await activate(test_.ledger, [{ id: intent.id, targetRef: '1' }])
+    await activate(test_.ledger, [{ id: intent.id, targetRef: '1', expiresAt: null }])
     if (change) await test_.ledger.query(`update leasehold.lease set ${change} where id = '${intent.id}'`)
     return intent.id
   }

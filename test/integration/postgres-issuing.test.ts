@@ -235,7 +235,14 @@ describe.each(MAJORS.flatMap((major) => ADMIN_KINDS.map((kind) => ({ major, kind
       ]
       for (const displayName of names) {
         const leaseId = newId()
-        const name = postgres.accountName({ target: spec, role, roleName: displayName, leaseId, displayName })
+        const name = postgres.accountName({
+          target: spec,
+          role,
+          asked: {},
+          roleName: displayName,
+          leaseId,
+          displayName,
+        })
         const account = { leaseId, name, targetRef: null }
         expect(await create(role, account)).toMatchObject({ ok: true })
         await endWholly(account)

@@ -33,7 +33,7 @@ async function leasesOf(seeded: Seeded, made: Made[], changes: { outlivesToken?:
   await insertIntents(ledger, intents)
   await activate(
     ledger,
-    intents.map(({ id }, oid) => ({ id, targetRef: String(oid) })),
+    intents.map(({ id }, oid) => ({ id, targetRef: String(oid), expiresAt: null })),
   )
   return intents.map(({ id }) => id)
 }

@@ -46,6 +46,7 @@ export function fakeTarget(): FakeTarget {
     type: {
       name: 'fake',
       plugins: ['fake-database-plugin'],
+      mountType: 'database',
       checkTarget: (fields) => ({ spec: fields, warnings: [] }),
       checkRole: (fields) => ({ spec: fields, warnings: [] }),
       accountName: ({ roleName, leaseId }) => `v_${roleName}_${leaseId}`,

@@ -135,7 +135,7 @@ async function furnish(
     await broker.mounts.enable('database/', 'database', {})
     const mount = (await broker.mounts.find('database/')) as Mount
     for (const [name, target] of Object.entries(targets)) {
-      await broker.enrolment.write(mount.id, name, {
+      await broker.enrolment.write(mount, name, {
         plugin: 'postgresql-database-plugin',
         verify: true,
         allowedRoles: ['*'],
@@ -147,7 +147,7 @@ async function furnish(
           scram_iterations: 1,
         },
       })
-      await broker.roles.write(mount.id, name, {
+      await broker.roles.write(mount, name, {
         dbName: name,
         defaultTtlSeconds: ttlSeconds,
         maxTtlSeconds: MAX_TTL_SECONDS,

@@ -73,14 +73,14 @@ export async function openLeaseWorld(
   const first = await process('first')
   await first.mounts.enable('database/', 'database', {})
   const mount = (await first.mounts.find('database/')) as Mount
-  await first.enrolment.write(mount.id, 'db', {
+  await first.enrolment.write(mount, 'db', {
     plugin: 'fake-database-plugin',
     verify: true,
     allowedRoles: ['*'],
     password: sensitive('admin-password'),
     fields: { username: 'admin' },
   })
-  await first.roles.write(mount.id, 'app', {
+  await first.roles.write(mount, 'app', {
     dbName: 'db',
     defaultTtlSeconds: role.ttl ?? 60,
     maxTtlSeconds: role.max ?? 600,

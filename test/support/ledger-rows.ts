@@ -60,6 +60,7 @@ export function anIntent(seeded: Seeded, tokenId: string, now: Date, changes: Pa
     tokenId,
     outlivesToken: false,
     account: `v_app_${id}`,
+    asked: {},
     issuedAt: now,
     expiresAt: after(LEASE_SECONDS),
     hardExpiresAt: after(LEASE_SECONDS),

@@ -102,6 +102,7 @@ export function newAccount(target: PostgresTarget, roleName = 'app'): Account {
   const name = postgres.accountName({
     target: target.spec,
     role: target.role,
+    asked: {},
     roleName,
     leaseId,
     displayName: 'token',
@@ -115,6 +116,7 @@ const CREATE_WITHIN_MS = 20_000
 export const ticketFor = (account: Account, role: Spec, change: Partial<Ticket> = {}): Ticket => ({
   account,
   role,
+  asked: {},
   lifetimeMs: LIFETIME_MS,
   createWithinMs: CREATE_WITHIN_MS,
   ...change,

@@ -14,6 +14,7 @@ import { checkTarget, readTarget } from './target.ts'
 export const postgres: EngineType = {
   name: 'postgres',
   plugins: ['postgresql-database-plugin'],
+  mountType: 'database',
   checkTarget,
   checkRole,
   accountName: ({ target, roleName, leaseId, displayName }) =>

@@ -70,6 +70,7 @@ export async function decision({
       tokenHardExpiresAt: null,
       lastUse: false,
       entityId: '1'.repeat(24),
+      treeId: '0'.repeat(24),
       identity: { ...NO_LOGIN, mount: 'auth/jwt/', subject, claims: CLAIMS },
     },
     operation: 'read',

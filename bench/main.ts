@@ -3,8 +3,12 @@ import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { auth } from './auth.ts'
 import { footprint } from './footprint.ts'
+import { kubernetesFigures } from './kubernetes.ts'
 import { lag } from './lag.ts'
+import { liveAccounts } from './live-accounts.ts'
+import { mysqlFigures } from './mysql.ts'
 import { rates } from './rates.ts'
+import { reconcile } from './reconcile.ts'
 import { findRedis } from './redis.ts'
 import { type Figure, table } from './report.ts'
 import { storm } from './storm.ts'
@@ -15,11 +19,23 @@ import { openWorld, type World } from './world.ts'
  * JSON. Absolute numbers are this machine's; the ratios are what to trust.
  *
  *   --quick            a smoke run of under a minute, whose numbers mean little
- *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint, auth (decisions, issues, logins)
+ *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint, auth (decisions, issues, logins),
+ *                      live (one account among 0 to 10,000, by functions and by CREATEROLE), reconcile,
+ *                      mysql and kubernetes (the engines alone)
  *   --queue postgres   or redis; both when not said and Redis is there, but in a quick run
  *   --json <file>      the JSON goes there and not after the table
  */
-const MEASUREMENTS = ['issue', 'storm', 'lag', 'footprint', 'auth']
+const MEASUREMENTS = [
+  'issue',
+  'storm',
+  'lag',
+  'footprint',
+  'auth',
+  'reconcile',
+  'live',
+  'mysql',
+  'kubernetes',
+]
 
 const { values: options } = parseArgs({
   options: {
@@ -37,7 +53,11 @@ const FULL = {
   storm: { leases: 10_000, oneByOneMs: 2_000 },
   lagSeconds: 20,
   footprint: { leases: 100_000, starts: 8, rounds: 3 },
+  live: { live: [0, 1_000, 10_000], turnMs: 1_500 },
   auth: { rounds: 5, warmUpMs: 4_000, turnMs: 1_000, decisions: { decisions: 50_000, warmUp: 20_000 } },
+  reconcile: { accounts: 100_000 },
+  mysql: { rounds: 10, accounts: 64 },
+  kubernetes: { rounds: 3, clients: [1, 32], turnMs: 1_000 },
 }
 const QUICK: typeof FULL = {
   clients: [32],
@@ -45,7 +65,11 @@ const QUICK: typeof FULL = {
   storm: { leases: 1_000, oneByOneMs: 300 },
   lagSeconds: 3,
   footprint: { leases: 100_000, starts: 2, rounds: 1 },
+  live: { live: [0, 1_000], turnMs: 300 },
   auth: { rounds: 1, warmUpMs: 300, turnMs: 400, decisions: { decisions: 2_000, warmUp: 2_000 } },
+  reconcile: { accounts: 2_000 },
+  mysql: { rounds: 2, accounts: 64 },
+  kubernetes: { rounds: 1, clients: [1, 32], turnMs: 300 },
 }
 
 const chosen = options.only.split(',')
@@ -106,7 +130,19 @@ async function run(figures: Figure[]): Promise<void> {
       else if (withRedis) say('no Redis: neither TEST_REDIS_URL nor redis-server is there')
     }
     await measureAlone('footprint', 'memory and start', () => footprint(world, size.footprint))
+    await measureAlone('live', 'one account among many', () => liveAccounts(size.live))
     await measureAlone('auth', 'logins, and what they may have', () => auth(world, size.auth))
+    await measureAlone('reconcile', 'a target held against the ledger', () =>
+      reconcile(world, size.reconcile),
+    )
+    await measureAlone('mysql', 'MariaDB, the engine alone', async () => {
+      const found = await mysqlFigures(size.mysql)
+      if (found === undefined) say('no MariaDB: neither TEST_MARIADB_URL nor mariadbd is there')
+      return found ?? []
+    })
+    await measureAlone('kubernetes', 'Kubernetes tokens, the engine alone', () =>
+      kubernetesFigures(size.kubernetes),
+    )
   } finally {
     await redis?.stop()
     await world.close()

@@ -1,8 +1,8 @@
 import type pg from 'pg'
 import type { HttpClient } from './http-client.ts'
-import { emptySample, join, loop, percentile, perSecond, type Sample } from './load.ts'
+import { emptySample, join, loop, type Sample } from './load.ts'
 import { newVerifier, rawDropAll, rawEnd, rawIssue, rawRenew } from './raw.ts'
-import type { Figure } from './report.ts'
+import { type Figure, rateFigure } from './report.ts'
 import type { Installation, World } from './world.ts'
 
 /** How often and how long each side has its turn. */
@@ -148,14 +148,14 @@ function toFigures(
 ): Figure[] {
   const { ours, raw, derived, aims, costly } = sides
   const least = costly ? 0.9 : 1
-  const issue = figure(`issue, ${name}`, ours.issue, 'raw SQL, one verifier for all', raw.issue)
+  const issue = rateFigure(`issue, ${name}`, ours.issue, 'raw SQL, one verifier for all', raw.issue)
   const aim = { text: `at least ${least}`, met: (issue.ratio ?? 0) >= least }
   return [
     aims ? { ...issue, aim } : issue,
-    figure(`issue, ${name}`, ours.issue, 'raw SQL, a verifier each', derived),
+    rateFigure(`issue, ${name}`, ours.issue, 'raw SQL, a verifier each', derived),
     ...(raw.targetTimeMs > 0 ? [targetTime(name, ours, raw)] : []),
-    figure(`renew, ${name}`, ours.renew, 'raw ALTER ROLE', raw.renew),
-    figure(`end, ${name}`, ours.end, 'raw NOLOGIN, terminate, DROP', raw.end),
+    rateFigure(`renew, ${name}`, ours.renew, 'raw ALTER ROLE', raw.renew),
+    rateFigure(`end, ${name}`, ours.end, 'raw NOLOGIN, terminate, DROP', raw.end),
   ]
 }
 
@@ -168,17 +168,5 @@ function targetTime(name: string, ours: Side, raw: Side): Figure {
     unit: 'ms',
     limit: { name: 'raw SQL', value: each(raw) },
     ratio: each(ours) / each(raw),
-  }
-}
-
-function figure(name: string, ours: Sample, limitName: string, limit: Sample): Figure {
-  return {
-    name,
-    value: perSecond(ours),
-    unit: '/s',
-    p50Ms: percentile(ours.latenciesMs, 0.5),
-    p99Ms: percentile(ours.latenciesMs, 0.99),
-    limit: { name: limitName, value: perSecond(limit) },
-    ratio: perSecond(ours) / perSecond(limit),
   }
 }

@@ -1,3 +1,5 @@
+import { percentile, perSecond, type Sample } from './load.ts'
+
 /** One line of the result: a figure of ours and, where there is one, its limit, measured in the same run. */
 export type Figure = {
   name: string
@@ -11,6 +13,17 @@ export type Figure = {
   ratio?: number
   aim?: { text: string; met: boolean }
 }
+
+/** How often something is done, against how often its limit is. */
+export const rateFigure = (name: string, ours: Sample, limitName: string, limit: Sample): Figure => ({
+  name,
+  value: perSecond(ours),
+  unit: '/s',
+  p50Ms: percentile(ours.latenciesMs, 0.5),
+  p99Ms: percentile(ours.latenciesMs, 0.99),
+  limit: { name: limitName, value: perSecond(limit) },
+  ratio: perSecond(ours) / perSecond(limit),
+})
 
 const HEADINGS = ['what', 'measured', 'p50 / p99', 'limit, in the same run', 'ratio', 'aim']
 

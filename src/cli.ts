@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError } from 'commander'
 import type { VerifyChoices } from './cli/audit.ts'
+import type { TargetSqlChoices } from './cli/target-sql.ts'
 import { messageOf } from './lib/errors.ts'
 import { VERSION } from './lib/version.ts'
 
@@ -80,6 +81,36 @@ program
   .action(async (file: string, options: { jwks: string; json: boolean }) => {
     const { verifyReceipt } = await import('./cli/receipt.ts')
     process.exitCode = await verifyReceipt(file, options, process.stdout, process.stderr)
+  })
+
+const several = (text: string, known: string[]) => [...known, text]
+
+program
+  .command('target')
+  .description('servers that leases are made on')
+  .command('sql')
+  .description(
+    'print what a superuser installs on a PostgreSQL server so that its admin account needs no rights there; it asks the broker at VAULT_ADDR with VAULT_TOKEN',
+  )
+  .argument('<name>', 'the connection, as in <mount>/config/<name>')
+  .option('--mount <path>', 'the mount it belongs to', 'database')
+  .option(
+    '--group <name>',
+    'a group to allow, in place of those the roles name; may be repeated',
+    several,
+    [],
+  )
+  .option(
+    '--database <name>',
+    'another database that leased users may leave something in; repeatable',
+    several,
+    [],
+  )
+  .option('--login <name>', 'another admin account, for rotation by turns; may be repeated', several, [])
+  .option('--only <database>', 'print the part for this database alone')
+  .action(async (name: string, options: TargetSqlChoices) => {
+    const { printTargetSql } = await import('./cli/target-sql.ts')
+    process.exitCode = await printTargetSql(name, options, { env: process.env, ...STREAMS })
   })
 
 const audit = program.command('audit').description('the record of who did what')

@@ -1,32 +1,33 @@
-import { onBehalfOf } from './audit/request.ts'
-import { type AccessSide, composeAccess } from './compose/access.ts'
+import { composeAccess } from './compose/access.ts'
+import { composeApi } from './compose/api.ts'
 import { composeAuditLog } from './compose/audit-log.ts'
 import { composeAuditSinks } from './compose/audit-sinks.ts'
 import { openBase } from './compose/base.ts'
-import { endingTokens } from './compose/jobs.ts'
-import { composeLeases, type LeaseSide } from './compose/leases.ts'
-import { routeTables } from './compose/routes.ts'
-import { type Api, createApi } from './http/app.ts'
+import { composeGauges } from './compose/gauges.ts'
+import { composeLeases } from './compose/leases.ts'
+import { composeReconcile } from './compose/reconcile.ts'
+import { composeRotation } from './compose/rotation.ts'
+import type { SecretStoreSettings } from './compose/secret-stores.ts'
+import { composeSweep } from './compose/sweep.ts'
+import type { Api } from './http/app.ts'
 import { type Listening, listen, type Tls } from './http/server.ts'
 import type { TokenStore } from './identity/tokens.ts'
 import type { Ender } from './lease/ender.ts'
 import type { Enrolment } from './lease/enrolment.ts'
 import type { Issue } from './lease/issue.ts'
 import type { Mounts } from './lease/mounts.ts'
+import type { Reconciler } from './lease/reconcile/reconciler.ts'
 import type { Renew } from './lease/renew.ts'
 import type { Roles } from './lease/roles.ts'
-import { createSweep, type Sweep } from './lease/sweep.ts'
+import type { Sweep } from './lease/sweep.ts'
 import { type OpenLedger, openLedger } from './ledger/db.ts'
-import { readTargetGauges } from './ledger/gauges.ts'
 import { isMigrated, migrate } from './ledger/migrate.ts'
-import type { TokensEnded } from './ledger/token-ending.ts'
 import { messageOf } from './lib/errors.ts'
 import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
 import type { TracingSettings } from './lib/tracing-settings.ts'
 import { VERSION } from './lib/version.ts'
-import { showGauges } from './telemetry/gauges.ts'
-import type { Metrics } from './telemetry/metrics.ts'
+import type { Rotator } from './rotation/rotator.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 
 /** With `compose/`, all that builds parts and joins them; read it to see the whole. */
@@ -35,7 +36,13 @@ export type BrokerSettings = {
   ledgerUrl: Sensitive
   queueUrl: Sensitive
   masterKey: Sensitive
+  /** What secrets may still be sealed under: they are brought under the one above. */
+  previousMasterKey?: Sensitive | undefined
+  /** Undefined: the built-in one alone. */
+  secretStores?: SecretStoreSettings | undefined
   sweepIntervalMs: number
+  /** How often each target is held against the ledger, and tried with a throwaway lease; absent or 0: on demand only. */
+  reconcileIntervalMs?: number
   /** Undefined: nothing is traced, and nothing of OpenTelemetry is loaded. */
   tracing?: TracingSettings | undefined
   log: Logger
@@ -52,10 +59,16 @@ export type Broker = {
   renew: Renew
   ender: Ender
   sweep: Sweep
+  /** What keeps and changes passwords. */
+  rotator: Rotator
+  /** What holds targets against the ledger. */
+  reconciler: Reconciler
   /** Serves the API. Fails with a sentence that names LEASEHOLD_LISTEN when it cannot have the address. */
   listen(at: { host: string; port: number; tls?: Tls }): Promise<Listening>
   /** Takes wake-ups and sweeps, until `close`. */
   startWorker(): void
+  /** Rotates passwords and does nothing else of a worker's, until `close`. */
+  startRotation(): void
   /** Opens files that are written to anew: for after they have been moved away. */
   reopenLogs(): void
   /** Answers the requests in hand, finishes the endings in hand, then closes what is behind them. */
@@ -110,33 +123,23 @@ async function composeOn(
 ): Promise<Broker> {
   const { log } = settings
   const base = await openBase(ledger, settings, tracing)
-  const { metrics, trail, shipping } = base
+  const { trail, shipping } = base
   const leases = composeLeases(base)
   const access = composeAccess(base, leases)
-  const sweep = createSweep({
-    ...base,
-    ...leases,
-    endExpiredTokens: endingExpired(access, leases, metrics),
-    intervalMs: settings.sweepIntervalMs,
-    record: metrics.sweep.round,
-  })
-  showGauges(metrics, {
-    leases: () => readTargetGauges(ledger),
-    openTargets: leases.targets.all,
-    ledgerUse: ledger.connections,
-  })
+  const rotation = composeRotation(base, leases, settings.sweepIntervalMs)
+  const reconciler = composeReconcile(base, leases, settings.reconcileIntervalMs ?? 0)
+  const sweep = composeSweep(base, { leases, access, rotation, reconciler }, settings.sweepIntervalMs)
+  composeGauges(base, leases, ledger)
   const { checkpoints, auditLog } = composeAuditLog({ ledger, log }, base.signer)
-  const tables = routeTables({ ...base, ...leases, ...access, auditLog, auditSinks: composeAuditSinks(base) })
-  const api = createApi({
+  const parts = {
+    ...leases,
     ...access,
-    log,
-    audit: { record: trail.record, hash: base.auditHash },
-    identify: access.tokens.identify,
-    findMount: leases.mounts.resolve,
-    routesOf: (type) => tables[type] ?? [],
-    record: metrics.request,
-    ...(tracing && { serving: tracing.serving }),
-  })
+    ...rotation,
+    auditLog,
+    auditSinks: composeAuditSinks(base),
+    reconciler,
+  }
+  const api = composeApi(base, parts, tracing)
 
   checkpoints.start()
 
@@ -147,13 +150,16 @@ async function composeOn(
       () => server?.close(),
       api.settled,
       async () => leases.ender.stop(),
+      async () => reconciler.stop(),
       base.wakeups.close,
       sweep.stop,
+      rotation.stop,
+      leases.ties.stop,
       leases.targets.close,
       shipping.stop,
       trail.close,
       checkpoints.stop,
-      ledger.close,
+      () => base.closeStores().then(ledger.close),
       () => tracing?.close(),
     ])
 
@@ -162,6 +168,8 @@ async function composeOn(
     tokens: access.tokens,
     api,
     sweep,
+    rotator: rotation.rotator,
+    reconciler,
     reopenLogs: shipping.reopen,
     async listen({ tls, ...address }) {
       await shipping.start()
@@ -170,8 +178,16 @@ async function composeOn(
     },
     startWorker() {
       void shipping.start()
-      base.wakeups.run((targetId) => leases.ender.drain(targetId))
+      base.wakeups.run((targetId) => {
+        // Beside the endings: those never wait for a rotation, and the sweep finds what fails here.
+        rotation.rotator.drain(targetId).catch(() => {})
+        return leases.ender.drain(targetId)
+      })
       sweep.start()
+    },
+    startRotation() {
+      void shipping.start()
+      rotation.start()
     },
     close: () => (closing ??= closeAll()),
   }
@@ -185,23 +201,3 @@ async function closeInOrder(log: Logger, steps: (() => Promise<unknown> | undefi
     )
   }
 }
-
-const EXPIRING = endingTokens('end_expired_tokens', (result) => result as TokensEnded)
-
-const endingExpired =
-  (
-    { tokens, wrapping, oidcStates, approle, dropStrandedSecrets }: AccessSide,
-    { quotas }: LeaseSide,
-    { sweep }: Metrics,
-  ) =>
-  async (): Promise<void> => {
-    const [ended] = await Promise.all([
-      onBehalfOf(EXPIRING, tokens.endExpiredTokens),
-      wrapping.dropExpired(),
-      quotas.dropExpired(),
-      oidcStates.dropExpired(),
-      approle.secretIds.dropExpired(),
-      dropStrandedSecrets(),
-    ])
-    sweep.tokensEnded(ended)
-  }

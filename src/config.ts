@@ -1,6 +1,14 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { checkMasterKeys, type MasterKeys, masterKeyForm, readMasterKeys } from './config/master-key.ts'
+import { type Report, warnIfExposed } from './config/report.ts'
+import {
+  checkSecretStores,
+  readSecretStores,
+  type SecretStoreSettings,
+  secretStoreForm,
+} from './config/secret-stores.ts'
 import { parseEnvFile } from './lib/env-file.ts'
 import { messageOf } from './lib/errors.ts'
 import { isLoopback, type Listen, listen, loopback, oneOf, readableFile, seconds, url } from './lib/forms.ts'
@@ -19,17 +27,20 @@ export type Mode = 'dev' | 'server' | 'worker' | 'init' | 'audit'
 /** Paths of PEM files. */
 export type TlsFiles = { cert: string; key: string; clientCa: string | undefined }
 
-type Common = {
+type Common = MasterKeys & {
+  secretStores: SecretStoreSettings
   log: { level: string; format: LogFormat }
   /** How often each worker looks for due rows without being woken. */
   sweepIntervalMs: number
+  /** How often each target is held against the ledger, and tried with a throwaway lease; 0: on demand only. */
+  reconcileIntervalMs: number
   /** Undefined: no traces. From OpenTelemetry's own variables, in the environment only. */
   tracing: TracingSettings | undefined
   /** What the operator should know but need not fix; for the log, which does not exist yet. */
   warnings: readonly string[]
 }
 
-/** `leasehold dev`: everything in one process, the ledger brought along. */
+/** `leasehold dev`: everything in one process, the ledger brought along. Without a master key one is made and kept in `dataDir`. */
 export type DevConfig = Common & {
   listen: Listen
   tls: TlsFiles | undefined
@@ -37,8 +48,8 @@ export type DevConfig = Common & {
   rootToken: Sensitive
   /** Undefined: on the embedded server. */
   queueUrl: Sensitive | undefined
-  /** Undefined: made and kept in `dataDir`. */
-  masterKey: Sensitive | undefined
+  /** A cluster to mount: the path is `KUBECONFIG`, where every tool for Kubernetes looks. */
+  kubeconfig: string | undefined
 }
 
 /** `leasehold worker` and `leasehold init`. The URLs carry passwords. */
@@ -48,7 +59,7 @@ export type WorkerConfig = Common & { ledgerUrl: Sensitive; queueUrl: Sensitive;
 export type ServerConfig = WorkerConfig & { listen: Listen; tls: TlsFiles | undefined }
 
 /** `leasehold audit`, which an auditor may run who has no master key. */
-export type AuditConfig = Common & { ledgerUrl: Sensitive; masterKey: Sensitive | undefined }
+export type AuditConfig = Common & { ledgerUrl: Sensitive }
 
 type ConfigOf = {
   dev: DevConfig
@@ -69,21 +80,6 @@ export class ConfigError extends Error {
   }
 }
 
-const masterKey = z
-  .string()
-  .trim()
-  .regex(/^[A-Za-z0-9+/_-]{43}=?$/, {
-    error: 'must be 32 bytes in base64, as `openssl rand -base64 32` prints them',
-  })
-  .transform(sensitive)
-
-const masterKeyFile = readableFile.transform((path, ctx) => {
-  const checked = masterKey.safeParse(readFileSync(path, 'utf8'))
-  if (checked.success) return { path, key: checked.data }
-  ctx.addIssue('names a file that does not hold 32 bytes in base64, as `openssl rand -base64 32` prints them')
-  return z.NEVER
-})
-
 const rootToken = z
   .string()
   .regex(/^[\x21-\x7e]{1,256}$/, { error: 'must be 1 to 256 printable characters without spaces' })
@@ -95,9 +91,10 @@ const everywhere = {
   LEASEHOLD_LOG_LEVEL: oneOf('trace', 'debug', 'info', 'warn', 'error', 'silent').default('info'),
   LEASEHOLD_LOG_FORMAT: oneOf('json', 'pretty').optional(),
   LEASEHOLD_SWEEP_INTERVAL: seconds(1, 300).prefault('5s'),
+  LEASEHOLD_RECONCILE_INTERVAL: seconds(0, 86_400).prefault('1h'),
   LEASEHOLD_QUEUE_URL: url('redis', 'rediss', 'postgres', 'postgresql').optional(),
-  LEASEHOLD_MASTER_KEY: masterKey.optional(),
-  LEASEHOLD_MASTER_KEY_FILE: masterKeyFile.optional(),
+  ...masterKeyForm,
+  ...secretStoreForm,
 }
 const tlsFiles = {
   LEASEHOLD_TLS_CERT: readableFile.optional(),
@@ -122,7 +119,6 @@ const serverForm = workerForm.extend({ ...tlsFiles, LEASEHOLD_LISTEN: listen })
 const NAMES = [...Object.keys(serverForm.shape), ...Object.keys(devOnly), 'LEASEHOLD_CONFIG']
 
 type Settings = Record<string, string>
-type Report = { problem(text: string): void; warn(text: string): void }
 
 /** Throws one `ConfigError` for everything that is wrong. */
 export function loadConfig<M extends Mode>(
@@ -139,7 +135,7 @@ export function loadConfig<M extends Mode>(
   const settings = gather(env, report)
   checkTogether(mode, settings, report)
   const build = {
-    dev: devConfig,
+    dev: (...given: Parameters<typeof workerConfig>) => devConfig(...given, env.KUBECONFIG),
     server: serverConfig,
     worker: workerConfig,
     init: workerConfig,
@@ -193,12 +189,6 @@ function configFile(path: string | undefined, report: Report): Settings {
   }
 }
 
-function warnIfExposed(name: string, path: string, report: Report): void {
-  if ((statSync(path).mode & 0o044) !== 0) {
-    report.warn(`${name} names a file that other users of this machine can read; chmod 600 it`)
-  }
-}
-
 /** What no single setting shows. On the raw names, so that one start reports these beside malformed values. */
 function checkTogether(mode: Mode, settings: Settings, report: Report): void {
   // Refused rather than ignored: who sets one of these expects something that will not happen.
@@ -208,14 +198,8 @@ function checkTogether(mode: Mode, settings: Settings, report: Report): void {
   for (const name of mode === 'dev' ? [] : Object.keys(devOnly)) {
     if (name in settings) report.problem(`${name} is for \`leasehold dev\` only`)
   }
-  const keys = [settings.LEASEHOLD_MASTER_KEY, settings.LEASEHOLD_MASTER_KEY_FILE].filter((key) => key)
-  if (keys.length === 2) {
-    report.problem('LEASEHOLD_MASTER_KEY and LEASEHOLD_MASTER_KEY_FILE are both set; keep one')
-  } else if (keys.length === 0 && mode !== 'dev' && mode !== 'audit') {
-    report.problem(
-      'LEASEHOLD_MASTER_KEY_FILE (or LEASEHOLD_MASTER_KEY) is required: the output of `openssl rand -base64 32`',
-    )
-  }
+  checkMasterKeys(settings, { required: mode !== 'dev' && mode !== 'audit' }, report)
+  checkSecretStores(settings, report)
   if (mode === 'dev' || mode === 'server') checkTls(settings, report)
 }
 
@@ -238,17 +222,17 @@ function check<Form extends z.ZodType>(
   return undefined
 }
 
-function devConfig(settings: Settings, terminal: boolean, report: Report) {
+function devConfig(settings: Settings, terminal: boolean, report: Report, kubeconfig?: string) {
   const values = check(devForm, settings, report)
   return (
     values && {
-      ...commonConfig(values, terminal),
+      ...commonConfig(values, terminal, report),
       listen: values.LEASEHOLD_LISTEN,
       tls: tlsConfig(values),
       dataDir: values.LEASEHOLD_DATA_DIR,
       rootToken: values.LEASEHOLD_DEV_ROOT_TOKEN_ID,
       queueUrl: values.LEASEHOLD_QUEUE_URL,
-      masterKey: masterKeyConfig(values, report),
+      kubeconfig: kubeconfig || undefined,
     }
   )
 }
@@ -257,10 +241,9 @@ function workerConfig(settings: Settings, terminal: boolean, report: Report) {
   const values = check(workerForm, settings, report)
   return (
     values && {
-      ...commonConfig(values, terminal),
+      ...commonConfig(values, terminal, report),
       ledgerUrl: values.LEASEHOLD_LEDGER_URL,
       queueUrl: values.LEASEHOLD_QUEUE_URL ?? values.LEASEHOLD_LEDGER_URL,
-      masterKey: masterKeyConfig(values, report),
     }
   )
 }
@@ -277,23 +260,21 @@ function serverConfig(settings: Settings, terminal: boolean, report: Report) {
   return { ...workerConfig(settings, terminal, report), listen: values.LEASEHOLD_LISTEN, tls }
 }
 
-function commonConfig(values: z.output<typeof workerForm> | z.output<typeof devForm>, terminal: boolean) {
+function commonConfig(
+  values: z.output<typeof workerForm> | z.output<typeof devForm>,
+  terminal: boolean,
+  report: Report,
+) {
   return {
+    ...readMasterKeys(values, report),
+    secretStores: readSecretStores(values, report),
     log: {
       level: values.LEASEHOLD_LOG_LEVEL,
       format: values.LEASEHOLD_LOG_FORMAT ?? (terminal ? 'pretty' : 'json'),
     },
     sweepIntervalMs: values.LEASEHOLD_SWEEP_INTERVAL * 1_000,
+    reconcileIntervalMs: values.LEASEHOLD_RECONCILE_INTERVAL * 1_000,
   }
-}
-
-function masterKeyConfig(
-  values: z.output<typeof workerForm> | z.output<typeof devForm>,
-  report: Report,
-): Sensitive | undefined {
-  const file = values.LEASEHOLD_MASTER_KEY_FILE
-  if (file !== undefined) warnIfExposed('LEASEHOLD_MASTER_KEY_FILE', file.path, report)
-  return file?.key ?? values.LEASEHOLD_MASTER_KEY
 }
 
 function tlsConfig(values: z.output<typeof serverForm> | z.output<typeof devForm>): TlsFiles | undefined {

@@ -22,7 +22,10 @@ const composeFor = (config: WorkerConfig, log: Logger): Promise<Broker> =>
     ledgerUrl: config.ledgerUrl,
     queueUrl: config.queueUrl,
     masterKey: config.masterKey,
+    previousMasterKey: config.previousMasterKey,
+    secretStores: config.secretStores,
     sweepIntervalMs: config.sweepIntervalMs,
+    reconcileIntervalMs: config.reconcileIntervalMs,
     tracing: config.tracing,
     log,
   })
@@ -47,6 +50,15 @@ export async function startWorker(config: WorkerConfig): Promise<Running> {
   const broker = await composeFor(config, log)
   broker.startWorker()
   log.info('the worker is running')
+  return { stop: broker.close, reopenLogs: broker.reopenLogs }
+}
+
+/** One of the fleet that rotates passwords and does nothing else: `workers/rotation.ts`. */
+export async function startRotation(config: WorkerConfig): Promise<Running> {
+  const log = loggerFor(config)
+  const broker = await composeFor(config, log)
+  broker.startRotation()
+  log.info('the rotation worker is running')
   return { stop: broker.close, reopenLogs: broker.reopenLogs }
 }
 

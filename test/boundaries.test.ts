@@ -14,7 +14,8 @@ const MAY_USE: Record<string, readonly string[]> = {
   audit: ['ledger', 'policy', 'lib'],
   identity: ['ledger', 'policy', 'lib'],
   lease: ['engine', 'secrets', 'queue', 'audit', 'ledger', 'policy', 'lib'],
-  http: ['identity', 'policy', 'lease', 'audit', 'lib'],
+  rotation: ['engine', 'secrets', 'queue', 'audit', 'ledger', 'lib'],
+  http: ['identity', 'policy', 'lease', 'rotation', 'audit', 'lib'],
   // Besides over HTTP, the audit log is verified without a server; who joins the parts hands in the ledger's.
   cli: ['audit', 'lib'],
   compose: [
@@ -28,6 +29,7 @@ const MAY_USE: Record<string, readonly string[]> = {
     'audit',
     'identity',
     'lease',
+    'rotation',
     'http',
     'telemetry',
   ],

@@ -55,6 +55,7 @@ export function composeAccess(
     wrapping: createWrapping(ledger),
     limits: {
       rateAt: quotas.rateAt,
+      rateOfTarget: quotas.rateOfTarget,
       takeRate: createRateLimits(ledger),
       attempts: createLoginAttempts(ledger),
       mayGrant,

@@ -49,6 +49,7 @@ export type StoredLog = {
 export function openStoredLog(settings: {
   ledgerUrl: Sensitive
   masterKey: Sensitive | undefined
+  previousMasterKey?: Sensitive | undefined
 }): StoredLog {
   // A connection that is lost in between fails the next statement, which tells.
   const ledger = openLedger(settings.ledgerUrl.reveal(), () => {}, { connections: 1 })
@@ -61,10 +62,12 @@ export function openStoredLog(settings: {
     },
     now: () => auditTime(ledger),
     async keys() {
-      if (!settings.masterKey) {
+      const { masterKey, previousMasterKey } = settings
+      if (!masterKey) {
         throw new Error('set LEASEHOLD_MASTER_KEY_FILE, or name the public keys with --jwks')
       }
-      const keys = await knownKeys(builtinSecretStore(sealedSecrets(ledger), settings.masterKey))
+      const secrets = builtinSecretStore(sealedSecrets(ledger), { masterKey, previousMasterKey })
+      const keys = await knownKeys(secrets)
       if (!keys) throw new Error('the ledger has no signing key; name the public keys with --jwks')
       return keys
     },

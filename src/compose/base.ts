@@ -5,7 +5,6 @@ import { openTrail, type Trail } from '../audit/trail.ts'
 import { openSigner, type Signer } from '../lease/signer.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { installationId } from '../ledger/installation.ts'
-import { sealedSecrets } from '../ledger/sealed-secrets.ts'
 import type { MayGrant } from '../lib/granting.ts'
 import { newId } from '../lib/ids.ts'
 import type { Logger } from '../lib/log.ts'
@@ -13,12 +12,13 @@ import type { Sensitive } from '../lib/sensitive.ts'
 import { type Tracer, untraced } from '../lib/trace.ts'
 import { VERSION } from '../lib/version.ts'
 import { openWakeups, type Wakeups } from '../queue/wakeups.ts'
-import { builtinSecretStore } from '../secrets/builtin/builtin-store.ts'
+import { type Credentials, createCredentials } from '../secrets/credentials.ts'
 import type { SecretStore } from '../secrets/secret-store.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import { openAuditHasher } from './audit-log.ts'
 import { composeShipping } from './audit-sinks.ts'
+import { composeSecretStores, type SecretStoreParts } from './secret-stores.ts'
 
 /** What every part of one process rests on. */
 export type Base = {
@@ -27,7 +27,10 @@ export type Base = {
   trail: Trail
   auditHash: AuditHash
   signer: Signer
+  /** What the installation itself needs: always in our own ledger. */
   secrets: SecretStore
+  /** Those of admins and static accounts, wherever they are kept. */
+  credentials: Credentials
   installation: string
   wakeups: Wakeups
   metrics: Metrics
@@ -39,12 +42,13 @@ export type Base = {
 /** Opened so that whatever a wrong master key stops comes before anything that would have to be closed again. */
 export async function openBase(
   ledger: Ledger,
-  { queueUrl, masterKey, log }: { queueUrl: Sensitive; masterKey: Sensitive; log: Logger },
+  { queueUrl, log, ...keys }: SecretStoreParts & { queueUrl: Sensitive },
   tracing: Tracing | undefined,
-): Promise<Base & { shipping: Shipping }> {
+): Promise<Base & { shipping: Shipping; closeStores: () => Promise<void> }> {
   const metrics = createMetrics({ version: VERSION })
   const installation = await installationId(ledger, newId())
-  const secrets = builtinSecretStore(sealedSecrets(ledger), masterKey)
+  const stores = await composeSecretStores(ledger, { ...keys, log })
+  const { builtin: secrets } = stores
   const auditHash = await openAuditHasher(secrets)
   const signer = await openSigner(secrets, installation)
   const trail = openTrail(ledger)
@@ -55,6 +59,8 @@ export async function openBase(
     auditHash,
     signer,
     secrets,
+    credentials: createCredentials(stores),
+    closeStores: stores.close,
     installation,
     wakeups: openWakeups({ url: queueUrl.reveal(), installation, log, onTaken: metrics.queueLag, tracing }),
     metrics,

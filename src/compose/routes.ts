@@ -1,11 +1,17 @@
 import type { AuditLog } from '../audit/log.ts'
 import type { AuditSinks } from '../audit/sinks/sinks.ts'
+import { missingFromEnvironment } from '../engine/kubernetes/target.ts'
 import { authAppRoleRoutes } from '../http/auth-approle.ts'
 import { authJwtRoutes } from '../http/auth-jwt.ts'
 import { authKubernetesRoutes } from '../http/auth-kubernetes.ts'
 import { authOidcRoutes } from '../http/auth-oidc.ts'
 import { authTokenRoutes } from '../http/auth-token.ts'
 import { databaseRoutes } from '../http/database.ts'
+import { databaseEnrolmentRoutes } from '../http/database-enrolment.ts'
+import { databaseRotationRoutes } from '../http/database-rotation.ts'
+import { databaseStaticRoutes } from '../http/database-static-roles.ts'
+import { databaseStatusRoutes } from '../http/database-status.ts'
+import { kubernetesRoutes } from '../http/kubernetes.ts'
 import type { Route } from '../http/route.ts'
 import { sysAuditRoutes } from '../http/sys-audit.ts'
 import { sysAuditLogRoutes } from '../http/sys-audit-log.ts'
@@ -19,22 +25,27 @@ import { sysQuotaRoutes } from '../http/sys-quotas.ts'
 import { systemStateRoutes } from '../http/sys-state.ts'
 import { sysWrappingRoutes } from '../http/sys-wrapping.ts'
 import { createLeaseBook } from '../lease/book.ts'
+import type { Reconciler } from '../lease/reconcile/reconciler.ts'
 import { splitLeaseId } from '../lease/wire-id.ts'
 import { isMigrated } from '../ledger/migrate.ts'
 import { VERSION } from '../lib/version.ts'
 import type { AccessSide } from './access.ts'
 import type { Base } from './base.ts'
 import type { LeaseSide } from './leases.ts'
+import type { RotationSide } from './rotation.ts'
+
+/** What the paths call upon, besides what every part rests on. */
+export type RouteParts = LeaseSide &
+  AccessSide &
+  RotationSide & { auditLog: AuditLog; auditSinks: AuditSinks; reconciler: Reconciler }
 
 /** The routes of each mount type; `system` is `sys/`. The published contract is held against this table. */
 export function routeTables(
-  parts: Pick<Base, 'ledger' | 'installation' | 'metrics' | 'log' | 'auditHash'> &
-    LeaseSide &
-    AccessSide & { auditLog: AuditLog; auditSinks: AuditSinks },
+  parts: Pick<Base, 'ledger' | 'installation' | 'metrics' | 'log' | 'auditHash'> & RouteParts,
 ): Record<string, readonly Route[]> {
   const { ledger, installation, tokens, mounts, policies, enrolment, roles, issue, renew, ender, receipts } =
     parts
-  const book = createLeaseBook(ledger)
+  const book = createLeaseBook(ledger, parts.engineTypes)
   return {
     system: [
       ...systemStateRoutes({
@@ -49,7 +60,7 @@ export function routeTables(
       ...sysLeaseRoutes({ book, renew, ender, holder: tokens.holderById }),
       ...sysLeaseholdRoutes({ book, jwks: receipts.jwks }),
       ...sysMountRoutes(mounts),
-      ...sysPolicyRoutes(policies, tokens),
+      ...sysPolicyRoutes({ policies, holders: tokens, mountAt: (path) => mounts.find(path) }),
       ...sysMetricsRoutes(parts.metrics),
       ...sysQuotaRoutes(parts.quotas),
       ...sysWrappingRoutes(parts.wrapping),
@@ -59,11 +70,27 @@ export function routeTables(
     approle: authAppRoleRoutes({ tokens, approle: parts.approle }),
     kubernetes: authKubernetesRoutes({ tokens, mounts: parts.authMounts, kubernetes: parts.kubernetes }),
     oidc: authOidcRoutes({ tokens, mounts: parts.authMounts, oidc: parts.oidc, log: parts.log }),
-    database: databaseRoutes({
+    'secret/kubernetes': kubernetesRoutes({
       enrolment,
       roles,
       issue,
+      rearm: parts.rearm,
+      holder: tokens.holderById,
       undelivered: (leaseId) => ender.abandon(splitLeaseId(leaseId).id, 'undelivered'),
+      missingVariables: () => missingFromEnvironment(process.env),
     }),
+    database: [
+      ...databaseStatusRoutes(parts),
+      ...databaseEnrolmentRoutes(parts),
+      ...databaseRotationRoutes(parts),
+      ...databaseStaticRoutes(parts),
+      ...databaseRoutes({
+        enrolment,
+        adminRotations: parts.adminRotations,
+        roles,
+        issue,
+        undelivered: (leaseId) => ender.abandon(splitLeaseId(leaseId).id, 'undelivered'),
+      }),
+    ],
   }
 }

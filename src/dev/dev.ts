@@ -4,12 +4,20 @@ import type { DevConfig } from '../config.ts'
 import type { Logger } from '../lib/log.ts'
 import { readTls } from '../lib/pem-files.ts'
 import { sensitive } from '../lib/sensitive.ts'
+import { CLUSTER_DEMO, mountCluster } from './cluster.ts'
 import { openDataDir } from './data-dir.ts'
 import { DEMO, seedDemo } from './demo-target.ts'
 import { type PostgresServer, startPostgres } from './embedded-postgres.ts'
 import { makeLedgerDatabase } from './ledger-database.ts'
 
-export type DevBroker = { url: string; psqlHost: string; stop(): Promise<void>; reopenLogs(): void }
+export type DevBroker = {
+  url: string
+  psqlHost: string
+  /** The cluster of `KUBECONFIG` is mounted. */
+  hasCluster: boolean
+  stop(): Promise<void>
+  reopenLogs(): void
+}
 
 /**
  * The whole broker in one process on one machine: API, workers, and an embedded PostgreSQL that is ledger, queue and
@@ -28,9 +36,10 @@ export async function startDev(config: DevConfig, log: Logger): Promise<DevBroke
     opened.push(broker.close)
     await broker.tokens.createRootToken(config.rootToken.reveal())
     await seedDemo(broker, postgres)
+    const hasCluster = config.kubeconfig !== undefined && (await mountCluster(broker, config.kubeconfig, log))
     broker.startWorker()
     const { url } = await broker.listen({ ...config.listen, ...(await readTls(config.tls)) })
-    return { url, psqlHost: postgres.socketDir, stop, reopenLogs: broker.reopenLogs }
+    return { url, psqlHost: postgres.socketDir, hasCluster, stop, reopenLogs: broker.reopenLogs }
   } catch (error) {
     await stop()
     throw error
@@ -49,11 +58,20 @@ async function composeOn(
     ledgerUrl,
     queueUrl: config.queueUrl ?? ledgerUrl,
     masterKey: config.masterKey ?? sensitive((await readFile(masterKeyFile, 'utf8')).trim()),
+    previousMasterKey: config.previousMasterKey,
+    secretStores: config.secretStores,
     sweepIntervalMs: config.sweepIntervalMs,
+    reconcileIntervalMs: config.reconcileIntervalMs,
     tracing: config.tracing,
     log,
   })
 }
+
+const CLUSTER_HINT = `
+Or for a token that may look around in the cluster of your KUBECONFIG (it lives for ten minutes unless renewed):
+
+  vault write -f ${CLUSTER_DEMO.mount}creds/${CLUSTER_DEMO.role}
+`
 
 /** What a newcomer sees first; only the address and the token change. */
 export function banner(broker: DevBroker, rootToken: string): string {
@@ -72,7 +90,7 @@ Or with the vault command line, and psql:
   export VAULT_ADDR=${broker.url} VAULT_TOKEN=${rootToken}
   vault read database/creds/${DEMO.readonlyRole}
   psql -h ${broker.psqlHost} -d ${DEMO.database} -U <username>
-
+${broker.hasCluster ? CLUSTER_HINT : ''}
 See the whole story, step by step:  npm run demo
 Stop with Ctrl-C; the data is kept, and leases that come due meanwhile are ended at the next start.
 `

@@ -75,9 +75,17 @@ export type Capabilities = {
  * unreachable: no answer or no connection; the breaker counts these, and a retry may succeed.
  * denied: the target refused our admin account. blocked: something holds the account (an object, a lock).
  * pending: not yet provable, try after the create deadline. late: the create deadline had passed.
+ * no_admin: our admin credential could not be had; says nothing of the target, which was not asked.
  * failed: anything else, such as a role's own statement in error.
  */
-export type EngineErrorKind = 'unreachable' | 'denied' | 'blocked' | 'pending' | 'late' | 'failed'
+export type EngineErrorKind =
+  | 'unreachable'
+  | 'denied'
+  | 'blocked'
+  | 'pending'
+  | 'late'
+  | 'no_admin'
+  | 'failed'
 
 export class EngineError extends Error {
   readonly kind: EngineErrorKind
@@ -107,8 +115,17 @@ export type Engine = {
   passwords?: Passwords
   /** Every account on the target that carries our mark, for the orphan scan and the tests. */
   accounts(): AsyncIterable<Account>
+  /** How accounts stand on the target, for the reconciler. Absent where nobody but us can change them unseen. */
+  survey?: Survey
+  /** Tells of leases that end with something else on the target, when that is gone. Absent where there is no such thing. */
+  follow?(how: Follow): Following
   /** What this target lets us do, tried for real. Throws an `EngineError` when it cannot be reached. */
   probe(): Promise<Capabilities>
+  /**
+   * Whether our admin account and this other one can each renew and end what the other makes, as two that take turns
+   * have to: what keeps them from it. Absent where the target cannot tell.
+   */
+  sharing?(other: string): Promise<string[]>
   /** One cheap round trip; throws an `EngineError` when the target does not answer. */
   ping(): Promise<void>
   /** How many connections each of its pools has open, how many of them idle, and how many callers wait for one. */
@@ -117,15 +134,105 @@ export type Engine = {
   close(): Promise<void>
 }
 
+/** A lease with what it asked for: what it is tied to is in there. */
+export type Tied = { account: Account; asked: Spec }
+
+export type Follow = {
+  /** May be called again for the same lease; must neither wait nor throw. */
+  onGone: (leaseId: string) => void
+  /** Something is not seen at present; it is being tried again. */
+  onTrouble: (error: unknown) => void
+  /** At the latest after so long everything is looked at afresh, so that no missed event matters for longer. */
+  resyncMs: number
+}
+
+export type Following = {
+  /** The leases to tell of from here on: all of them, each time. What is gone already is told of at once. */
+  follow(tied: readonly Tied[]): void
+  stop(): Promise<void>
+}
+
+/** Reads only, on the connections for ending. */
+export type Survey = {
+  /** Each of these accounts as it stands now, in the order asked, found by its name or the target's own id. Null: not there. */
+  look(leases: readonly { account: Account; role: Spec }[]): Promise<(Sighting | null)[]>
+  /** What of it is not as the lease's plan has it. Pure; no clock of the target has to agree with ours. */
+  judge(sighting: Sighting, plan: Planned): Judgement
+  /** What the target may run out of. */
+  limits?(): Promise<Limit[]>
+}
+
+export type Sighting = {
+  account: Account
+  /** Whether the target lets it in. */
+  enabled: boolean
+  /** What else there is to compare; small, printable, no secret. */
+  traits: Spec
+}
+
+/** A live lease as the ledger had it when the account was looked at. */
+export type Planned = {
+  account: Account
+  role: Spec
+  lifetimeMs: number
+  /** Until the end that no renewal can move. */
+  hardLifetimeMs: number
+  /** What `keep` said when the account was first looked at, and whether the lease was renewed since. */
+  first: { traits: Spec; renewedSince: boolean } | null
+}
+
+export type Judgement = {
+  /** What somebody else changed, in words; empty when nothing was. */
+  changes: readonly string[]
+  /** What to hold the account against from now on, where its plan alone does not say how it has to look. */
+  keep?: Spec
+}
+
+export type Limit = {
+  /** In the manner of metrics: `roles`, `connection_slots`. */
+  name: string
+  used: number
+  max?: number
+  /** Which one it is, where it is the fullest of many. */
+  what?: string
+  /** What it comes to, and the cure; only past the point where somebody has to act. */
+  warning?: string
+}
+
 /** Both take the account's whole name and throw an `EngineError`; `failed` says that there is no such account. */
 export type Passwords = {
   /** Resolves when the target took it. `statements` of the target's or role's own stand in for ours; they are filled in. */
   set(username: string, password: Sensitive, statements?: readonly string[]): Promise<void>
   /** Logs in on a connection of its own: whether the target lets this account in with this password. */
   accepts(username: string, password: Sensitive): Promise<boolean>
+  /** Statements as somebody wrote them in this field. Asks nobody; throws a `BrokerError` that names the field. */
+  check?(field: string, statements: readonly string[]): void
 }
 
-export type AdminCredentials = { username: string; password: Sensitive; tlsPrivateKey?: Sensitive }
+export type AdminCredentials = {
+  username: string
+  password: Sensitive
+  tlsPrivateKey?: Sensitive
+  /**
+   * Of the installation, never of the target: from it an engine derives what proves to a target, for one account, that
+   * the broker asks, and not somebody with the password alone.
+   */
+  accountKey?: Sensitive
+  /**
+   * Told by the engine when the target let us in with these, or refused them: which of several credentials `Admin`
+   * gives next, and which is kept for the day the secret store is down, goes by it. Does not throw.
+   */
+  onLogin?(accepted: boolean): void
+}
+
+/**
+ * What connections are for. Each asks for the admin credential by itself: while the secret store is down, ending goes
+ * on with the one that last worked, and issuing has none.
+ */
+export type Lane = 'issuing' | 'ending'
+
+/** Throws an `EngineError` of kind `no_admin`. Not kept longer than the connections that were opened with it. */
+export type Admin = (lane: Lane) => Promise<AdminCredentials>
 
 /** The fields of a target or role, checked: what to store, and what to tell the writer. */
 export type Checked = {
@@ -133,6 +240,19 @@ export type Checked = {
   warnings: string[]
   /** A password that stood in the fields themselves (a connection URL): taken out of `spec`, for the secret store. */
   password?: Sensitive
+}
+
+/** What is to be allowed by SQL that a superuser of the target installs, so that the admin account needs no rights. */
+export type EnrolmentAsk = {
+  target: Spec
+  /** The roles that lease on the target. */
+  roles: readonly Spec[]
+  /** The longest that a lease there may live. */
+  maxLeaseSeconds: number
+  /** Groups to allow in place of those the roles name; databases beside the target's own; admin accounts beside its own. */
+  groups?: readonly string[] | undefined
+  databases?: readonly string[] | undefined
+  logins?: readonly string[] | undefined
 }
 
 export type Asked = { asked: Spec; ttlSeconds?: number; warnings: string[] }
@@ -146,7 +266,7 @@ export type EngineType = {
   mountType: 'database' | 'kubernetes'
   /** Both take wire-named fields and throw a `BrokerError` that names the field at fault. */
   checkTarget(fields: Spec): Checked
-  checkRole(fields: Spec): Checked
+  checkRole(fields: Spec): Checked | Promise<Checked>
   /**
    * What a caller asks for beyond the role, from the request's fields: what to keep with the lease, and how long it is
    * to live where that was said. Throws a `BrokerError` that names the field. Absent: nothing can be asked for.
@@ -154,6 +274,10 @@ export type EngineType = {
   checkAsk?(ask: { target: Spec; role: Spec; roleName: string; fields: Spec }): Asked
   /** Whether leases of this role can be renewed; absent: all can. */
   renewable?(role: Spec): boolean
+  /** By database, the target's own first. Holds no secret. Throws a `BrokerError` that names the field at fault. */
+  enrolmentSql?(ask: EnrolmentAsk): { database: string; sql: string }[]
+  /** A role that gives nothing, for accounts made only to see that they can be ended. Absent: none are made. */
+  canaryRole?: Spec
   /** The account's name for a lease. Always holds the lease id: the orphan scan lives on it. */
   accountName(ask: {
     target: Spec
@@ -163,6 +287,6 @@ export type EngineType = {
     leaseId: string
     displayName: string
   }): string
-  /** Opens lazily: connecting waits for the first call. `admin` is asked again when a login is refused. */
-  open(target: Spec, admin: () => Promise<AdminCredentials>): Engine
+  /** Opens lazily: connecting waits for the first call. `admin` is asked again, once, when a login is refused. */
+  open(target: Spec, admin: Admin): Engine
 }

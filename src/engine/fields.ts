@@ -38,6 +38,11 @@ export function wholeField(
   return value
 }
 
+const HUNDRED_YEARS_S = 100 * 365 * 86_400
+
+export const secondsField = (fields: Spec, name: string): number | undefined =>
+  wholeField(fields, name, { min: 0, max: HUNDRED_YEARS_S })
+
 /** A list of texts; one text is a list of one, and blank items are left out. */
 export function listField(fields: Spec, name: string): string[] | undefined {
   const value = fields[name]

@@ -14,14 +14,7 @@ import type {
   Reading,
 } from './ports.ts'
 import type { Target } from './request-line.ts'
-import {
-  type Captures,
-  type Endpoint,
-  matchRoute,
-  type PolicyAsk,
-  type PolicyFace,
-  type Route,
-} from './route.ts'
+import { type Captures, type Endpoint, matchRoute, type Route } from './route.ts'
 
 /** What a request's way to its handler needs: who is calling, what is meant, and whether policy lets it be. */
 export type AccessParts = {
@@ -30,8 +23,8 @@ export type AccessParts = {
   authorizer: Authorizer
   /** The live mount that `path` lies in. Not asked about `sys/`. */
   findMount(path: string, reading: Reading): Promise<Mount | undefined>
-  /** The table of a mount type; `system` is `sys/`. Empty for a type without one. */
-  routesOf(mountType: string): readonly Route[]
+  /** The table of a mount's type, at its path; `system` is `sys/`. Empty for a type without one. */
+  routesOf(mountType: string, path: string): readonly Route[]
 }
 
 /** What is known of a request so far; each check adds to it, and the log line and the error reply read it. */
@@ -87,7 +80,7 @@ export async function find(
     ? SYSTEM
     : await parts.findMount(target.path, (await identified(parts, request)).reading)
   const rest = mount ? target.path.slice(mount.path.length) : ''
-  const match = mount && matchRoute(parts.routesOf(mount.type), rest)
+  const match = mount && matchRoute(parts.routesOf(mount.type, mount.path), rest)
   const path = match?.route.caseless ? `${mount?.path}${rest.toLowerCase()}` : target.path
   return {
     operation,
@@ -112,7 +105,7 @@ export async function prove(
   parameters: Parameters,
 ): Promise<void> {
   const proof = endpoint?.proof ?? 'token'
-  if (standsForItself(request, endpoint, parameters)) return
+  if (standsForItself(endpoint, request.token, parameters)) return
   if (proof === 'none' || (proof === 'optional' && request.token === undefined)) return
   if (request.token === undefined) throw badToken()
   const { prove } = await identified(parts, request)
@@ -126,8 +119,8 @@ export async function prove(
  * To use one as somebody with a token of their own takes proof and policy as anything does.
  */
 const standsForItself = (
-  { token }: Request,
   endpoint: Endpoint | undefined,
+  token: string | undefined,
   parameters: Parameters,
 ): boolean =>
   endpoint?.byWrappingToken === true && token !== undefined && (parameters.token || token) === token
@@ -139,8 +132,7 @@ export async function allow(
   found: Found,
   parameters: Parameters,
 ): Promise<void> {
-  if (found.endpoint && found.endpoint.proof !== 'token') return
-  if (standsForItself(request, found.endpoint, parameters)) return
+  if (!isJudged(found, request.token, parameters)) return
   const { principal, wrapTtlSeconds } = request
   if (!principal) throw badToken()
   const { reading } = await identified(parts, request)
@@ -154,9 +146,13 @@ export async function allow(
   if (!request.decision.allowed) throw denied()
 }
 
+/** Whether policy is asked at all, of a request in hand and of one that somebody only asks about. */
+export const isJudged = ({ endpoint }: Found, token: string | undefined, parameters: Parameters): boolean =>
+  (!endpoint || endpoint.proof === 'token') && !standsForItself(endpoint, token, parameters)
+
 type Circumstances = Omit<Question, 'operation' | 'path' | 'sudo' | 'role'>
 
-const circumstancesOf = ({ source, tls }: Request, { revision, now }: Reading) => ({
+export const circumstancesOf = ({ source, tls }: Request, { revision, now }: Reading) => ({
   sourceAddress: source,
   tls,
   namespace: '',
@@ -164,7 +160,8 @@ const circumstancesOf = ({ source, tls }: Request, { revision, now }: Reading) =
   now,
 })
 
-async function questionOf(found: Found, circumstances: Circumstances): Promise<Question> {
+/** What policy is asked, of a request in hand and of one that somebody only asks about. */
+export async function questionOf(found: Found, circumstances: Circumstances): Promise<Question> {
   return {
     ...circumstances,
     ...roleOf(found, found.endpoint),
@@ -175,7 +172,7 @@ async function questionOf(found: Found, circumstances: Circumstances): Promise<Q
   }
 }
 
-function roleOf({ mount, captures }: Found, endpoint: Endpoint | undefined): Pick<Question, 'role'> {
+export function roleOf({ mount, captures }: Found, endpoint: Endpoint | undefined): Pick<Question, 'role'> {
   const name = endpoint?.role === undefined ? undefined : captures[endpoint.role]
   return mount && name !== undefined ? { role: { mountId: mount.id, mountPath: mount.path, name } } : {}
 }
@@ -193,41 +190,3 @@ export const capturing =
     if (value === undefined) throw new Error(`the route captures nothing under ${name}`)
     return value
   }
-
-/** Policy's further answers in the circumstances of this request. */
-export const policyFace = (parts: AccessParts, request: Request): PolicyFace => {
-  const readingOf = async () => (await identified(parts, request)).reading
-  const questionAbout = async (ask: PolicyAsk): Promise<Question> => {
-    const { principal, operation, path, parameters = {}, ...changes } = ask
-    const reading = await readingOf()
-    const found = await find(parts, request, { path: path.replace(/\/+$/, '') }, operation)
-    return questionOf(found, { ...circumstancesOf(request, reading), ...changes, principal, parameters })
-  }
-  return {
-    async capabilities(path, as = request.principal) {
-      if (!as) return []
-      const found = await find(parts, request, { path: path.replace(/\/+$/, '') }, 'read')
-      const endpoints = Object.values(found.route?.on ?? {})
-      return parts.authorizer.capabilities({
-        ...circumstancesOf(request, await readingOf()),
-        ...roleOf(
-          found,
-          endpoints.find(({ role }) => role !== undefined),
-        ),
-        principal: as,
-        path,
-      })
-    },
-    async patterns() {
-      const { principal } = request
-      if (!principal) return []
-      return parts.authorizer.patterns({
-        ...circumstancesOf(request, await readingOf()),
-        principal,
-        path: '',
-      })
-    },
-    decide: async (ask) => parts.authorizer.decide(await questionAbout(ask)),
-    explain: async (ask) => parts.authorizer.explain(await questionAbout(ask)),
-  }
-}

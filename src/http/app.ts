@@ -6,7 +6,7 @@ import { BrokerError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { sensitive } from '../lib/sensitive.ts'
 import type { Serving, TraceServing } from '../lib/trace.ts'
-import { type AccessParts, allow, capturing, type Found, find, policyFace, type Request } from './access.ts'
+import { type AccessParts, allow, capturing, type Found, find, type Request } from './access.ts'
 import { readParameters } from './body.ts'
 import { type Delivery, deliver, newDelivery } from './delivery.ts'
 import { asMultierror, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
@@ -22,9 +22,10 @@ import {
   sourceOf,
 } from './headers.ts'
 import { countUnproven, type Limits, proveWithinRate, runLimited } from './limits.ts'
+import { policyFace } from './policy-face.ts'
 import type { Operation } from './ports.ts'
 import { type AuditPort, auditedRequest, recordOutcome } from './request-audited.ts'
-import { readOperation, readTarget, type Target } from './request-line.ts'
+import { readOperation, readTarget, refuseWriteToFolder, type Target } from './request-line.ts'
 import { type RequestSeen, seenOf } from './request-seen.ts'
 import { tellServed } from './request-traced.ts'
 import type { Answer } from './route.ts'
@@ -238,12 +239,6 @@ async function read(req: HttpRequest, res: ServerResponse, operation: Operation,
   checkNamespace(req, res)
   refuseWriteToFolder(operation, target)
   return { parameters, wrapping: wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds } }
-}
-
-function refuseWriteToFolder(operation: Operation, target: Target): void {
-  if (target.endsInSlash && (operation === 'update' || operation === 'patch')) {
-    throw new BrokerError('invalid_request', "cannot write to a path ending in '/'")
-  }
 }
 
 function mustExist({ path, mount, route, endpoint, captures }: Found) {

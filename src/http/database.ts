@@ -2,6 +2,8 @@ import type { Enrolment, Target } from '../lease/enrolment.ts'
 import type { Issue, Issued } from '../lease/issue.ts'
 import type { Role, Roles } from '../lease/roles.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
+import type { AdminRotations } from '../rotation/admins.ts'
+import { ADMIN_ROTATION_FIELDS, shownRotation, writeWithRotation } from './database-rotation.ts'
 import type { Reply } from './envelope.ts'
 import {
   bool,
@@ -21,12 +23,13 @@ import { type Answer, handle, type Route } from './route.ts'
 /** The database secrets engine's endpoints, relative to the mount. */
 export function databaseRoutes(parts: {
   enrolment: Enrolment
+  adminRotations: AdminRotations
   roles: Roles
   issue: Issue
   /** Ends a lease whose answer did not arrive. */
   undelivered: (leaseId: string) => Promise<void>
 }): Route[] {
-  const { enrolment, roles, issue } = parts
+  const { enrolment, adminRotations, roles, issue } = parts
   return [
     {
       path: 'config',
@@ -37,13 +40,22 @@ export function databaseRoutes(parts: {
     {
       path: 'config/:name',
       on: {
-        read: handle({}, async ({ mount, capture }) =>
-          shownTarget(await enrolment.find(mount.id, capture('name'))),
-        ),
+        read: handle({}, async ({ mount, capture }) => {
+          const target = await enrolment.find(mount.id, capture('name'))
+          return target && shownTarget(target, await shownRotation(adminRotations, target.id))
+        }),
         update: handle(
           CONFIG_FIELDS,
           async ({ mount, capture, fields }) =>
-            withWarnings(await enrolment.write(mount, capture('name'), targetWrite(fields))),
+            withWarnings(
+              await writeWithRotation(
+                adminRotations,
+                { mountId: mount.id, name: capture('name') },
+                fields,
+                targetWrite(fields),
+                () => enrolment.write(mount, capture('name'), targetWrite(fields)),
+              ),
+            ),
           {
             exists: async ({ mount, capture }) =>
               (await enrolment.find(mount.id, capture('name'))) !== undefined,
@@ -118,6 +130,8 @@ const CONFIG_OWN = {
   allowed_roles: commaList,
   password: text,
   tls_private_key: text,
+  tls_certificate_key: text,
+  ...ADMIN_ROTATION_FIELDS,
 }
 
 const CONFIG_SPEC = {
@@ -141,6 +155,8 @@ const CONFIG_SPEC = {
   sslmode: text,
   tls_ca: text,
   tls_certificate: text,
+  tls_server_name: text,
+  tls_skip_verify: bool,
 }
 
 const CONFIG_FIELDS = { ...CONFIG_OWN, ...CONFIG_SPEC }
@@ -158,6 +174,8 @@ const CONNECTION_DETAILS = [
   'sslmode',
   'tls_ca',
   'tls_certificate',
+  'tls_server_name',
+  'tls_skip_verify',
 ]
 
 const ROLE_OWN = { db_name: text, default_ttl: duration, max_ttl: duration }
@@ -170,6 +188,7 @@ const ROLE_SPEC = {
   credential_type: text,
   credential_config: map,
   member_of: commaList,
+  host: text,
   owner: text,
   scram_iterations: int,
   connection_limit: int,
@@ -194,7 +213,8 @@ const targetWrite = (fields: Decoded<typeof CONFIG_FIELDS>) => ({
   verify: fields.verify_connection,
   allowedRoles: fields.allowed_roles,
   password: secretOf(fields.password),
-  tlsPrivateKey: secretOf(fields.tls_private_key),
+  // One text of certificate and key, as the dialect has it for MySQL: as secret as the key.
+  tlsPrivateKey: secretOf(fields.tls_certificate_key ?? fields.tls_private_key),
   fields: sentOf(CONFIG_SPEC, fields),
 })
 
@@ -209,22 +229,25 @@ const keys = (names: string[]): Answer => ({ data: { keys: names } })
 
 const withWarnings = (warnings: string[]): Answer => (warnings.length > 0 ? { warnings } : undefined)
 
-function shownTarget(target: Target | undefined): Answer {
-  if (!target) return undefined
+function shownTarget(target: Target, rotation: Readonly<Record<string, unknown>>): Answer {
   const entries = Object.entries(target.spec)
-  const { root_rotation_statements: rotation = [], ...own } = Object.fromEntries(
+  const { root_rotation_statements: rotationStatements = [], ...own } = Object.fromEntries(
     entries.filter(([name]) => !CONNECTION_DETAILS.includes(name)),
   )
   return {
     data: {
       plugin_name: target.plugin,
       plugin_version: '',
-      connection_details: Object.fromEntries(entries.filter(([name]) => CONNECTION_DETAILS.includes(name))),
+      connection_details: {
+        ...Object.fromEntries(entries.filter(([name]) => CONNECTION_DETAILS.includes(name))),
+        ...(target.passwordReference !== null && { password_reference: target.passwordReference }),
+      },
       allowed_roles: target.allowedRoles,
-      root_credentials_rotate_statements: rotation,
+      root_credentials_rotate_statements: rotationStatements,
       password_policy: '',
       ...own,
       verify_connection: target.verified,
+      ...rotation,
       ...shownCapabilities(target.capabilities),
     },
   }

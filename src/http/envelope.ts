@@ -22,6 +22,8 @@ export type Reply = {
   text?: { type: string; body: string }
   /** The whole body of another answer, as it was. */
   verbatim?: string
+  /** Of `verbatim`: whose room it took while it waited, and takes again where it is to wait again. */
+  keptFor?: string
   /** Why this is a refusal, where the dialect has an empty answer for one: counts as a login that failed. */
   refusal?: unknown
   /** Where the answer itself waits: `data` and `auth` are with it. */
@@ -57,6 +59,7 @@ export function wireReply(
   const asking = context.operation === 'read' || context.operation === 'list'
   if (!reply) return asking ? NOTHING_FOUND : { status: 204 }
   const status = reply.status ?? 200
+  if (status === 204) return { status }
   if (reply.text) return { status, body: reply.text.body, type: reply.text.type }
   if (reply.bare) return jsonReply(status, reply.bare)
   if (reply.verbatim !== undefined) return { status, body: reply.verbatim, type: JSON_TYPE }

@@ -17,18 +17,22 @@ const header = (req: IncomingMessage, name: string): string | undefined => {
  */
 export function readWrapTtl(req: IncomingMessage): number | undefined {
   const asked = header(req, 'x-vault-wrap-ttl')
-  if (asked === undefined) return undefined
+  const seconds = asked === undefined ? undefined : wrapTtlOf(asked)
+  if (seconds !== undefined && header(req, 'x-vault-wrap-format')?.trim().toLowerCase() === 'jwt') {
+    throw refuse('X-Vault-Wrap-Format: jwt is not supported; leave the header out')
+  }
+  return seconds
+}
+
+/** The same of the header's text. */
+export function wrapTtlOf(asked: string): number | undefined {
   const seconds = parseDuration(asked)
   if (seconds === undefined) throw unusable('not a duration')
   if (seconds === 0 && /[1-9]/.test(asked)) throw unusable('shorter than a second')
   if (seconds > SYSTEM_MAX_TTL_SECONDS) {
     throw unusable(`longer than ${formatDuration(SYSTEM_MAX_TTL_SECONDS)}`)
   }
-  if (seconds === 0) return undefined
-  if (header(req, 'x-vault-wrap-format')?.trim().toLowerCase() === 'jwt') {
-    throw refuse('X-Vault-Wrap-Format: jwt is not supported; leave the header out')
-  }
-  return seconds
+  return seconds === 0 ? undefined : seconds
 }
 
 const unusable = (why: string) => refuse(`error parsing X-Vault-Wrap-TTL header: ${why}`)

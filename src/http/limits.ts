@@ -5,7 +5,7 @@ import { sourceKey, type TakeRate, tooMany } from '../lease/rate-limits.ts'
 import { BrokerError, httpStatus } from '../lib/errors.ts'
 import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { principalId } from '../policy/principal.ts'
-import { type AccessParts, type Found, identified, prove, type Request } from './access.ts'
+import { type AccessParts, type Found, identified, prove, type Request, roleOf } from './access.ts'
 import { decode } from './fields.ts'
 import type { Parameters, Reading } from './ports.ts'
 import type { Answer, Endpoint } from './route.ts'
@@ -13,6 +13,7 @@ import type { Answer, Endpoint } from './route.ts'
 /** How much may be asked. */
 export type Limits = {
   rateAt: Quotas['rateAt']
+  rateOfTarget: Quotas['rateOfTarget']
   takeRate: TakeRate
   attempts: LoginAttempts
   mayGrant?: MayGrant
@@ -74,9 +75,14 @@ async function proveOrCount(
 export async function countUnproven(parts: Parts, request: Request): Promise<void> {
   const { reading } = await identified(parts, request)
   const rate = { counter: 'unproven-requests', key: sourceKey(request.source), ...UNPROVEN, blockSeconds: 0 }
-  const waitSeconds = await parts.limits.takeRate(rate, reading)
-  if (waitSeconds === undefined) return
-  throw tooMany('too many requests without a good token; try again later', waitSeconds)
+  const full = await parts.limits.takeRate(rate, reading)
+  if (!full) return
+  throw tooMany('too many requests without a good token; try again later', full.waitSeconds, {
+    limit: rate.counter,
+    countedBy: 'ip',
+    ...UNPROVEN,
+    first: full.first,
+  })
 }
 
 function isDecodable({ fields }: Endpoint, sent: Parameters): boolean {
@@ -100,10 +106,29 @@ async function takeOne(
   { limits }: Parts,
   { quota, key, path, reading }: { quota: RateQuota; key: string; path: string; reading: Reading },
 ): Promise<void> {
-  const { id: counter, max, windowSeconds, blockSeconds } = quota
-  const waitSeconds = await limits.takeRate({ counter, key, max, windowSeconds, blockSeconds }, reading)
-  if (waitSeconds === undefined) return
-  throw tooMany(`request path ${JSON.stringify(path)}: rate limit quota exceeded`, waitSeconds)
+  const { id, name, by, max, windowSeconds, blockSeconds } = quota
+  // One that is written anew with another maximum counts anew: the first refusal is told by the maximum.
+  const counter = `${id} ${max}`
+  const full = await limits.takeRate({ counter, key, max, windowSeconds, blockSeconds }, reading)
+  if (!full) return
+  throw tooMany(`request path ${JSON.stringify(path)}: rate limit quota exceeded`, full.waitSeconds, {
+    limit: 'rate-limit',
+    quota: name,
+    countedBy: by,
+    max,
+    windowSeconds,
+    first: full.first,
+  })
+}
+
+/** After policy, so that nobody uses up what a connection may be asked for who has nothing to ask of it. */
+async function takeOfTarget(parts: Parts, request: Request, found: Found): Promise<void> {
+  const { role } = roleOf(found, found.endpoint)
+  if (!role) return
+  const { reading } = await identified(parts, request)
+  const ask = { path: found.path, mountId: role.mountId, roleName: role.name }
+  const quota = await parts.limits.rateOfTarget(reading.revision, ask)
+  if (quota) await takeOne(parts, { quota, key: keyOf(quota, request), path: found.path, reading })
 }
 
 const NOT_THEIRS = new Set<string | undefined>([
@@ -120,17 +145,20 @@ function isCallersFault(error: unknown): boolean {
 }
 
 /**
- * Runs a handler; one that grants only while anything may be granted, a login only while few enough have failed. A
- * wrapping token is proven by the handler alone, so a bad one is counted when the handler has refused it.
+ * Runs a handler; one that grants only while anything may be granted, one that asks something of a connection only
+ * within its rate, a login only while few enough have failed. A wrapping token is proven by the handler alone, so a bad
+ * one is counted when the handler has refused it.
  */
 export async function runLimited(
   parts: Parts,
   request: Request,
-  { mount, endpoint }: Found,
+  found: Found,
   parameters: Parameters,
   run: () => Promise<Answer>,
 ): Promise<Answer> {
+  const { mount, endpoint } = found
   if (endpoint?.login || endpoint?.grants) checkGranting(parts.limits.mayGrant)
+  await takeOfTarget(parts, request, found)
   if (endpoint?.byWrappingToken && !request.principal) {
     return run().catch(async (error) => {
       if (isCallersFault(error)) await countUnproven(parts, request)

@@ -1,13 +1,13 @@
 import type { AuditEvent, Detail } from '../audit/event.ts'
 import { type AuditHash, auditParameters } from '../audit/parameters.ts'
 import type { Audited } from '../audit/request.ts'
-import { refusalOf } from '../identity/refusal.ts'
 import type { CreatedToken } from '../identity/tokens.ts'
-import { BrokerError } from '../lib/errors.ts'
+import { limitReached } from '../lease/rate-limits.ts'
 import { type Identity, principalId } from '../policy/principal.ts'
 import type { Request } from './access.ts'
 import { lastDecision } from './denial.ts'
 import type { Decision, Principal } from './ports.ts'
+import { told, whyRefused } from './request-refused.ts'
 import { unprovenParameters, unprovenPath } from './request-unproven.ts'
 import { toldPath } from './told-path.ts'
 
@@ -47,32 +47,17 @@ export async function recordOutcome(
 }
 
 /**
- * Everything that authenticates or is decided upon. Not what anyone may see without a token, not what was refused
- * before it was understood, and not what a rate limit turned away: it must cost less to refuse than to ask.
+ * Everything that authenticates or is decided upon. Not what anyone may see without a token, and not what was refused
+ * before it was understood. Of what a rate limit turns away the first of each caller and window stands for the rest,
+ * whichever server it came to: it must cost less to refuse than to ask.
  */
-function isOfInterest(
-  { operation, found, parameters, principal, decision }: Request,
-  { status }: { status: number },
-) {
+function isOfInterest({ operation, found, parameters, principal }: Request, { error }: { error?: unknown }) {
   if (!operation || !found) return false
-  if (status === 429 && !decision) return false
+  const limit = limitReached(error)
+  if (limit) return limit.first
   if (!parameters) return found.endpoint?.login === true
   if (found.endpoint?.proof !== 'none' || principal !== undefined) return true
   return found.endpoint.login === true || found.endpoint.byWrappingToken === true
-}
-
-function told(
-  { found }: Request,
-  { status, error }: { status: number; error?: unknown },
-): AuditEvent['outcome'] {
-  if (error === undefined) return { status }
-  const path = found?.path ?? ''
-  return {
-    status,
-    error: error instanceof BrokerError ? error.code : 'internal',
-    message:
-      error instanceof BrokerError ? error.message.replaceAll(path, () => toldPath(path)) : 'internal error',
-  }
 }
 
 type Told = { result?: unknown; facts: Audited['facts']; outcome: AuditEvent['outcome']; error?: unknown }
@@ -203,11 +188,6 @@ function whyDenied(decision: Decision | undefined) {
   }
 }
 
-function whyRefused(error: unknown) {
-  const { reason, detail } = refusalOf(error) ?? {}
-  return { ...(reason && { reason }), ...(detail && { detail }) }
-}
-
 /** Fields whose values say what was asked and are no secret; all others are hashed. */
 const PLAIN: ReadonlySet<string> = new Set([
   'accessor',
@@ -263,6 +243,10 @@ const PLAIN: ReadonlySet<string> = new Set([
   'role',
   'role_name',
   'role_type',
+  'rotation_group',
+  'rotation_period',
+  'rotation_schedule',
+  'rotation_window',
   'secret_id_num_uses',
   'secret_id_ttl',
   'sync',

@@ -22,32 +22,39 @@ const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u
 export function readTarget(url: string): Target | undefined {
   const [, raw = '', search = ''] = /^(?:https?:\/\/[^/?]*)?([^?]*)\??(.*)$/is.exec(url) ?? []
   if (!raw.startsWith('/v1/')) return undefined
-  const decoded = decodePath(raw.slice('/v1'.length))
-  const path = decoded
-    .split('/')
-    .filter((segment) => segment !== '')
-    .join('/')
-  if (path === '') return undefined
-  return {
-    path: path.replace(LEGACY, 'sys/leases/$1'),
-    endsInSlash: decoded.endsWith('/'),
-    query: new URLSearchParams(search),
+  const place = readPlace(undoEncoding(raw.slice('/v1'.length)))
+  return place && { ...place, query: new URLSearchParams(search) }
+}
+
+/** Where a decoded path leads, by whichever of its names and however many slashes; undefined when it names nothing. */
+export function readPlace(decoded: string): Pick<Target, 'path' | 'endsInSlash'> | undefined {
+  if (UNPRINTABLE.test(decoded)) {
+    throw new BrokerError('invalid_request', 'the path holds unprintable characters')
+  }
+  const segments = decoded.split('/').filter((segment) => segment !== '')
+  if (segments.some((segment) => segment === '.' || segment === '..')) {
+    throw new BrokerError('invalid_request', 'relative paths not supported')
+  }
+  if (segments.length === 0) return undefined
+  const path = segments.join('/').replace(LEGACY, 'sys/leases/$1')
+  return { path, endsInSlash: decoded.endsWith('/') }
+}
+
+export function refuseWriteToFolder(
+  operation: Operation,
+  { endsInSlash }: Pick<Target, 'endsInSlash'>,
+): void {
+  if (endsInSlash && (operation === 'update' || operation === 'patch')) {
+    throw new BrokerError('invalid_request', "cannot write to a path ending in '/'")
   }
 }
 
-function decodePath(raw: string): string {
-  let path: string
+function undoEncoding(raw: string): string {
   try {
-    path = decodeURIComponent(raw)
+    return decodeURIComponent(raw)
   } catch {
     throw new BrokerError('invalid_request', 'the path is not well encoded')
   }
-  if (UNPRINTABLE.test(path))
-    throw new BrokerError('invalid_request', 'the path holds unprintable characters')
-  if (path.split('/').some((segment) => segment === '.' || segment === '..')) {
-    throw new BrokerError('invalid_request', 'relative paths not supported')
-  }
-  return path
 }
 
 const BY_METHOD: Readonly<Record<string, Operation>> = {

@@ -68,6 +68,7 @@ export type PolicyAsk = {
   sourceAddress?: string
   tls?: boolean
   now?: Date
+  wrapTtlSeconds?: number
   /** As a `Question` has them. */
   again?: boolean
   leasesHeld?: number
@@ -80,7 +81,15 @@ export type PolicyFace = {
   /** Every pattern of the caller's policies whose conditions hold, and what it grants; undefined for root. */
   patterns(): Promise<GrantedPattern[] | undefined>
   decide(ask: PolicyAsk): Promise<Decision>
-  explain(ask: PolicyAsk): Promise<Explained>
+  /** What a request from outside would come to, for a path as its caller writes it; undefined when that is empty. */
+  simulate(ask: PolicyAsk): Promise<Simulated | undefined>
+}
+
+export type Simulated = {
+  /** Undefined where policy is not asked, as for a login. */
+  explained: Explained | undefined
+  /** What there is not at the path: a caller whom policy lets in is told so. */
+  missing: 'mount' | 'path' | 'operation' | undefined
 }
 
 export type Call<F extends Fields = Fields> = OpenCall<F> & {

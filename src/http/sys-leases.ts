@@ -4,11 +4,12 @@ import type { Outcome } from '../lease/end.ts'
 import type { Ender } from '../lease/ender.ts'
 import type { Renew } from '../lease/renew.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { type Principal, principalId } from '../policy/principal.ts'
+import type { Principal } from '../policy/principal.ts'
 import { deniedBy } from './denial.ts'
 import { bool, defaulted, duration, type Fields, text } from './fields.ts'
 import { shownTerms } from './lease-answers.ts'
 import { mayTouch } from './own-leases.ts'
+import { renewalChecks } from './renewal-checks.ts'
 import { type Answer, type Call, handle, type Route } from './route.ts'
 
 type Parts = {
@@ -145,7 +146,7 @@ function shownLease(leaseId: string, lease: Lease): Record<string, unknown> {
     expire_time: lease.expiresAt.toISOString(),
     last_renewal: lease.renewedAt?.toISOString() ?? null,
     ttl: Math.trunc((lease.expiresAt.getTime() - lease.now.getTime()) / 1_000),
-    renewable: lease.state === 'active',
+    renewable: lease.renewable,
     state: lease.state,
     account: lease.account,
     target: lease.targetName,
@@ -167,25 +168,10 @@ async function renewLease(
   sentLeaseId: string | undefined,
 ): Promise<Answer> {
   const leaseId = requireLeaseId(sentLeaseId)
-  const { fields, parameters, policy, principal } = call
   const terms = await parts.renew({
     leaseId,
-    incrementSeconds: fields.increment || undefined,
-    mayTouch: mayTouch(call),
-    async stillAllowed({ tokenId, path }) {
-      const holder = tokenId === principal.tokenId ? principal : await parts.holder(tokenId)
-      const decision = await policy.decide({
-        principal: holder,
-        operation: 'read',
-        path,
-        parameters,
-        again: true,
-      })
-      if (decision.allowed) return true
-      // The caller may renew leases; it is the holder who may have this one no more.
-      about({ details: { reason: 'recheck', recheck: { path, principal: principalId(holder) } } })
-      throw deniedBy(decision)
-    },
+    incrementSeconds: call.fields.increment || undefined,
+    ...renewalChecks(call, parts.holder),
   })
   return {
     lease: { id: leaseId, renewable: true, durationSeconds: terms.ttlSeconds },

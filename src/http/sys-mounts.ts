@@ -8,8 +8,8 @@ import { type Answer, handle, handleOpen, type OpenCall, type Route } from './ro
 /** `sys/mounts`, `sys/auth` and the preflight that clients make before they read, relative to `sys/`. */
 export function sysMountRoutes(mounts: Mounts): Route[] {
   return [
-    ...familyRoutes(mounts, { family: 'mounts', prefix: '' }),
-    ...familyRoutes(mounts, { family: 'auth', prefix: 'auth/' }),
+    ...familyRoutes(mounts, { family: 'mounts', prefix: '', sudo: false }),
+    ...familyRoutes(mounts, { family: 'auth', prefix: 'auth/', sudo: true }),
     {
       path: 'internal/ui/mounts',
       on: {
@@ -27,8 +27,12 @@ export function sysMountRoutes(mounts: Mounts): Route[] {
   ]
 }
 
-/** `sys/mounts` and `sys/auth` are the same endpoints over two halves of the mount table. */
-type Family = { family: 'mounts' | 'auth'; prefix: '' | 'auth/' }
+/**
+ * `sys/mounts` and `sys/auth` are the same endpoints over two halves of the mount table. Who can change an auth mount
+ * can let anybody in, so all that is under `sys/auth/` takes sudo, as in the dialect; the list does not. As there, an
+ * auth mount may be tuned at `sys/mounts/auth/` too, where that takes none.
+ */
+type Family = { family: 'mounts' | 'auth'; prefix: '' | 'auth/'; sudo: boolean }
 
 const ENABLE_FIELDS = { type: text, description: text, config: map, options: keyValues }
 
@@ -41,8 +45,14 @@ const CONFIG_FIELDS = {
 
 const TUNE_FIELDS = { ...CONFIG_FIELDS, description: text, options: keyValues }
 
-function familyRoutes(mounts: Mounts, { family, prefix }: Family): Route[] {
+function familyRoutes(mounts: Mounts, { family, prefix, sudo }: Family): Route[] {
   const at = (path: string) => `${prefix}${path.replace(/\/+$/, '')}/`
+  /** Auth mounts come and go under `sys/auth/` alone: elsewhere that would take no sudo. */
+  const own = (path: string, verb: 'mount' | 'unmount'): string => {
+    const mountPath = at(path)
+    if (mountPath.startsWith('auth/') === (prefix === 'auth/')) return mountPath
+    throw new BrokerError('invalid_request', `cannot ${verb} "${mountPath}"`)
+  }
   const existing = async (path: string): Promise<Mount> => {
     const mount = await mounts.find(at(path))
     if (!mount) throw noSuchMount(at(path))
@@ -54,26 +64,43 @@ function familyRoutes(mounts: Mounts, { family, prefix }: Family): Route[] {
     {
       path: `${family}/:path*/tune`,
       on: {
-        read: handle({}, async ({ capture }) => ({ data: shownConfig(await existing(capture('path'))) })),
-        update: handle(TUNE_FIELDS, async ({ capture, fields }) => {
-          await mounts.tune((await existing(capture('path'))).path, mountChange(fields, fields))
-          return undefined
+        read: handle({}, async ({ capture }) => ({ data: shownConfig(await existing(capture('path'))) }), {
+          sudo,
         }),
+        update: handle(
+          TUNE_FIELDS,
+          async ({ capture, fields }) => {
+            await mounts.tune((await existing(capture('path'))).path, mountChange(fields, fields))
+            return undefined
+          },
+          { sudo },
+        ),
       },
     },
     {
       path: `${family}/:path*`,
       on: {
-        read: handle({}, async ({ capture }) => ({ data: shownMount(await existing(capture('path'))) })),
-        update: handle(ENABLE_FIELDS, async ({ capture, fields }) => {
-          const config = decode(CONFIG_FIELDS, fields.config ?? {})
-          await mounts.enable(at(capture('path')), fields.type ?? '', mountChange(fields, config))
-          return undefined
+        read: handle({}, async ({ capture }) => ({ data: shownMount(await existing(capture('path'))) }), {
+          sudo,
         }),
-        delete: handle({}, async ({ capture }) => {
-          await mounts.disable(at(capture('path')))
-          return undefined
-        }),
+        update: handle(
+          ENABLE_FIELDS,
+          async ({ capture, fields }) => {
+            const path = own(capture('path'), 'mount')
+            const config = decode(CONFIG_FIELDS, fields.config ?? {})
+            await mounts.enable(path, fields.type ?? '', mountChange(fields, config))
+            return undefined
+          },
+          { sudo },
+        ),
+        delete: handle(
+          {},
+          async ({ capture }) => {
+            await mounts.disable(own(capture('path'), 'unmount'))
+            return undefined
+          },
+          { sudo },
+        ),
       },
     },
   ]

@@ -1,6 +1,6 @@
 import type { QuotaKind, Quotas } from '../lease/quotas.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { bool, defaulted, duration, type Fields, int, number, text } from './fields.ts'
+import { bool, type Decoded, defaulted, duration, type Fields, int, number, text } from './fields.ts'
 import { type Endpoint, handle, type Place, type Route } from './route.ts'
 
 /** What any quota says of where it holds. `type` repeats what the path says. */
@@ -8,6 +8,8 @@ const PLACE_FIELDS = {
   type: text,
   path: defaulted(text, ''),
   role: defaulted(text, ''),
+  /** Ours: a connection of the mount in `path`. */
+  target: defaulted(text, ''),
   inheritable: bool,
 } satisfies Fields
 
@@ -16,7 +18,7 @@ const RATE_FIELDS = {
   rate: defaulted(number, 0),
   interval: defaulted(duration, 0),
   block_interval: defaulted(duration, 0),
-  group_by: defaulted(text, 'ip'),
+  group_by: defaulted(text, ''),
   secondary_rate: defaulted(number, 0),
 } satisfies Fields
 
@@ -24,7 +26,6 @@ const LEASE_COUNT_FIELDS = {
   ...PLACE_FIELDS,
   max_leases: defaulted(int, 0),
   principal: defaulted(text, ''),
-  target: defaulted(text, ''),
 } satisfies Fields
 
 /** Limits on requests and on live leases, relative to `sys/`. A write replaces the whole quota, as in the dialect. */
@@ -41,7 +42,7 @@ export const sysQuotaRoutes = (quotas: Quotas): Route[] => [
           rate: fields.rate,
           intervalSeconds: fields.interval,
           blockSeconds: fields.block_interval,
-          groupBy: fields.group_by || 'ip',
+          groupBy: fields.group_by,
         })
         return undefined
       },
@@ -56,7 +57,6 @@ export const sysQuotaRoutes = (quotas: Quotas): Route[] => [
           ...placeOf(fields),
           maxLeases: fields.max_leases,
           principal: fields.principal,
-          target: fields.target,
         })
         return undefined
       },
@@ -65,9 +65,10 @@ export const sysQuotaRoutes = (quotas: Quotas): Route[] => [
   ),
 ]
 
-const placeOf = ({ path, role, inheritable }: { path: string; role: string; inheritable?: boolean }) => ({
+const placeOf = ({ path, role, target, inheritable }: Decoded<typeof PLACE_FIELDS>) => ({
   path,
   role,
+  target,
   inheritable,
 })
 

@@ -42,11 +42,12 @@ export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
       path: 'wrapping/unwrap',
       // What was taken stays taken, also when this answer gets lost: part of it may have been read.
       on: {
-        update: byWrappingToken(async (call) => ({
-          verbatim: await wrapping.unwrap(wrappingToken(call), (taken) =>
+        update: byWrappingToken(async (call) => {
+          const { body, principalId } = await wrapping.unwrap(wrappingToken(call), (taken) =>
             about({ details: wrappingDetails(taken) }),
-          ),
-        })),
+          )
+          return { verbatim: body, keptFor: principalId }
+        }),
       },
     },
     {

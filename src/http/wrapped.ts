@@ -1,5 +1,6 @@
 import { type Audited, about, onBehalfOf } from '../audit/request.ts'
 import type { WrapInfo, WrappedTrace, Wrapping } from '../identity/wrapping.ts'
+import { principalId } from '../policy/principal.ts'
 import type { Found, Request } from './access.ts'
 import type { Delivery } from './delivery.ts'
 import { type Reply, type WireReply, wireReply } from './envelope.ts'
@@ -31,7 +32,7 @@ export async function wrapped(wrapping: AnswerWrapping, answered: Answered): Pro
   const creationPath = found.path
   const onRecord = audited.closed ? wrappingAlone(audited) : audited
   const info = await onBehalfOf(onRecord, () =>
-    wrapping.wrap(body, { ttlSeconds, creationPath }, (token, accessor) => {
+    wrapping.wrap(body, { ttlSeconds, creationPath, principalId: keptFor(answered) }, (token, accessor) => {
       delivery.onUndelivered(() => wrapping.drop(token))
       about({ details: { ...onRecord.facts.details, ...wrappingDetails({ accessor, creationPath }) } })
     }),
@@ -41,6 +42,12 @@ export async function wrapped(wrapping: AnswerWrapping, answered: Answered): Pro
     { wrapInfo: { ...shownWrapInfo(info), ...(accessor !== undefined && { wrapped_accessor: accessor }) } },
     { requestId: '', operation: found.operation, mountType: found.mount?.type ?? '', warnings: [] },
   )
+}
+
+/** Whose room it takes: the caller's, or the login's; with a wrapping token alone that of whoever had it wrapped. */
+function keptFor({ reply, request: { principal } }: Answered): string {
+  if (principal) return principalId(principal)
+  return reply?.keptFor ?? String(reply?.auth?.entity_id ?? '')
 }
 
 /** What the request did is on record; that its answer was wrapped is an event of its own. */

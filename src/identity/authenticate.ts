@@ -94,6 +94,10 @@ async function spendAndEnd(
   return { uses, ended: await endTrees(db, usedUp) }
 }
 
+/** What a token counts as where no login says who it is. */
+export const treeIdOf = ({ treeId, accessor, id }: Pick<Token, 'treeId' | 'accessor' | 'id'>): string =>
+  treeId ?? accessor ?? id
+
 /** Who a token speaks for. */
 export const principalOf = (token: Token, lastUse: boolean): Principal => ({
   tokenId: token.id,
@@ -105,6 +109,7 @@ export const principalOf = (token: Token, lastUse: boolean): Principal => ({
   tokenHardExpiresAt: token.hardExpiresAt,
   lastUse,
   entityId: token.entityId ?? '',
+  treeId: treeIdOf(token),
   // Written by our own login, and by nothing else.
   identity: (token.identity as Identity | null) ?? NO_LOGIN,
 })

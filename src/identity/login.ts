@@ -148,6 +148,7 @@ function planned({ mount, roleName, token, proven, now, spend, endpoint = 'login
     expiresAt,
     hardExpiresAt: type === 'batch' ? expiresAt : hardExpiresAt,
     entityId: null,
+    treeId: null,
     identity: identityOf(mount, proven) as unknown as Document,
   }
   return { text, entry, subject: { mountId: mount.id, claim, subject, kind }, warnings, spend }

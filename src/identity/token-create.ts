@@ -4,7 +4,7 @@ import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { Principal } from '../policy/principal.ts'
-import { tokenIdOf } from './authenticate.ts'
+import { tokenIdOf, treeIdOf } from './authenticate.ts'
 import { choosePolicies, missingPolicies } from './token-policies.ts'
 import { readTokenRole, type TokenRole } from './token-roles.ts'
 import { tighter, tokenTerms } from './token-terms.ts'
@@ -199,11 +199,12 @@ type Description = Pick<
   | 'usesLeft'
   | 'boundCidrs'
   | 'entityId'
+  | 'treeId'
   | 'identity'
 >
 
 function descriptionOf(
-  { parent, role }: Maker,
+  { parent, sudo, role }: Maker,
   request: TokenRequest,
   type: 'service' | 'batch',
 ): Description {
@@ -220,9 +221,14 @@ function descriptionOf(
     // A role's own bounds stand in place of the parent's: a role is how rights may be widened.
     boundCidrs: role ? role.tokenBoundCidrs : isOrphan ? [] : parent.boundCidrs,
     entityId: parent.entityId,
+    treeId: beginsTree(parent, isOrphan && sudo) ? null : treeIdOf(parent),
     identity: parent.identity,
   }
 }
+
+/** An orphan ends by itself; for it to count by itself as well its maker needs sudo, or anybody could multiply. */
+const beginsTree = (parent: KnownToken, orphanBySudo: boolean): boolean =>
+  orphanBySudo || parent.policies.includes('root')
 
 const displayNameOf = (asked: string): string =>
   asked === '' ? 'token' : `token-${asked}`.replace(/[^a-zA-Z0-9-]/g, '-').replace(/-$/, '')

@@ -162,6 +162,7 @@ async function createRootToken(
       expiresAt: null,
       hardExpiresAt: null,
       entityId: null,
+      treeId: null,
       identity: null,
     })
     const made = inserted || (await reviveRootToken(db, id)) > 0

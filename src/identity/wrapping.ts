@@ -26,19 +26,25 @@ export type WrapInfo = {
 /** Which answer it is: what may be told of it, and shows where it came from and where it went. */
 export type WrappedTrace = Pick<WrapInfo, 'accessor' | 'creationPath'>
 
-/** Answers kept for whoever has their token, once. Every refusal is the dialect's one 400. */
+/** How an answer is kept, and as whose. */
+export type Keeping = Pick<WrappedRow, 'ttlSeconds' | 'creationPath' | 'principalId'>
+
+/** Answers kept for whoever has their token, once. Every refusal of a token is the dialect's one 400. */
 export type Wrapping = {
   /**
-   * Keeps a body for `ttlSeconds`. `begun` hears of the token and its accessor before anything is written, so that even
-   * what was written without our being told can be dropped.
+   * Keeps a body for `ttlSeconds`, or throws 429 where too much of the principal waits already. `begun` hears of the
+   * token and its accessor before anything is written, so that even what was written without our being told can be
+   * dropped.
    */
-  wrap(
-    body: string,
-    about: { ttlSeconds: number; creationPath: string },
-    begun: (token: Sensitive, accessor: string) => void,
-  ): Promise<WrapInfo>
-  /** Gives the body back and forgets it. `taking` hears which it is while that can still be undone. */
-  unwrap(token: string, taking?: (taken: WrappedTrace) => void): Promise<string>
+  wrap(body: string, about: Keeping, begun: (token: Sensitive, accessor: string) => void): Promise<WrapInfo>
+  /**
+   * Gives the body back, and as whose it was kept, and forgets it. `taking` hears which it is while that can still be
+   * undone.
+   */
+  unwrap(
+    token: string,
+    taking?: (taken: WrappedTrace) => void,
+  ): Promise<{ body: string; principalId: string }>
   lookup(token: string): Promise<WrappedFacts>
   /**
    * Moves the body under a new token, for the time it had at first; the old token is good for nothing any more. `moving`
@@ -55,7 +61,11 @@ export const createWrapping = (ledger: Ledger): Wrapping => ({
   async wrap(body, about, begun) {
     const { row, token } = seal(body, about)
     begun(token, row.accessor)
-    return infoOf(row, token, await insertWrapped(ledger, row))
+    return ledger.transaction(async (db) => {
+      const createdAt = await insertWrapped(db, row, ROOM_BYTES)
+      if (!createdAt) throw noRoom()
+      return infoOf(row, token, createdAt)
+    })
   },
   async unwrap(token, taking) {
     const row = await ledger.transaction(async (db) => {
@@ -64,7 +74,7 @@ export const createWrapping = (ledger: Ledger): Wrapping => ({
       taking?.(taken)
       return taken
     })
-    return open(token, row)
+    return { body: open(token, row), principalId: row.principalId }
   },
   async lookup(token) {
     const facts = await findWrapped(ledger, tokenIdOf(token))
@@ -77,13 +87,28 @@ export const createWrapping = (ledger: Ledger): Wrapping => ({
       if (!taken) throw notValid()
       const { row, token: next } = seal(open(token, taken), taken)
       moving?.(taken, row)
-      return infoOf(row, next, await insertWrapped(db, row))
+      const createdAt = await insertWrapped(db, row)
+      if (!createdAt) throw new Error('an answer was not kept')
+      return infoOf(row, next, createdAt)
     }),
   async drop(token) {
     await dropWrapped(ledger, tokenIdOf(token.reveal()))
   },
   dropExpired: () => dropExpired(ledger, 'wrapped'),
 })
+
+/** So much may wait of one principal: the tokens of thousands of jobs, and no heap of whatever anybody likes to keep. */
+const ROOM_BYTES = 8 * 1_024 * 1_024
+
+const noRoom = (): BrokerError =>
+  new BrokerError(
+    'too_many_requests',
+    'too much waits wrapped: at most 8 MiB of one principal, each answer counting as 1 KiB at least; unwrap some of it, or wrap for a shorter time',
+    { retryAfterSeconds: RETRY_SECONDS },
+  )
+
+/** Nobody knows when something will be fetched. */
+const RETRY_SECONDS = 10
 
 const notValid = (cause?: unknown): BrokerError =>
   new BrokerError('invalid_request', 'wrapping token is not valid or does not exist', { cause })
@@ -105,19 +130,23 @@ const keyOf = (token: string): Buffer =>
   Buffer.from(hkdfSync('sha256', token, '', 'leasehold/wrapping/v1', KEY_BYTES))
 
 /** Who reads where an answer came from trusts it: a row whose path was edited does not open. */
-const bindingOf = ({ accessor, creationPath, ttlSeconds }: Omit<WrappedRow, 'id' | 'sealed'>): Buffer =>
+const bindingOf = ({
+  accessor,
+  creationPath,
+  ttlSeconds,
+}: Pick<WrappedRow, 'accessor' | 'creationPath' | 'ttlSeconds'>): Buffer =>
   Buffer.from(JSON.stringify([accessor, creationPath, ttlSeconds]))
 
 function seal(
   body: string,
-  { ttlSeconds, creationPath }: { ttlSeconds: number; creationPath: string },
+  { ttlSeconds, creationPath, principalId }: Keeping,
 ): { row: WrappedRow; token: Sensitive } {
   const token = newToken()
   const about = { accessor: newId(), ttlSeconds, creationPath }
   const nonce = randomBytes(NONCE_BYTES)
   const cipher = createCipheriv('aes-256-gcm', keyOf(token), nonce).setAAD(bindingOf(about))
   const sealed = Buffer.concat([nonce, cipher.update(body, 'utf8'), cipher.final(), cipher.getAuthTag()])
-  return { row: { id: tokenIdOf(token), ...about, sealed }, token: sensitive(token) }
+  return { row: { id: tokenIdOf(token), ...about, principalId, sealed }, token: sensitive(token) }
 }
 
 function open(token: string, row: WrappedRow): string {

@@ -1,17 +1,21 @@
+import type { EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import {
   countStuckLeases,
   findLease,
   findReceipt,
-  type Lease,
+  type Lease as LeaseRow,
   listLeaseKeys,
   listStuckLeases,
   type StuckLease,
 } from '../ledger/lease-queries.ts'
 import { BrokerError } from '../lib/errors.ts'
+import { isRenewable } from './renewable.ts'
 import { splitLeaseId } from './wire-id.ts'
 
-export type { Lease, StuckLease } from '../ledger/lease-queries.ts'
+export type { StuckLease } from '../ledger/lease-queries.ts'
+
+export type Lease = LeaseRow & { renewable: boolean }
 
 /** Questions about leases; nothing here changes one. Lease ids are the wire's. */
 export type LeaseBook = {
@@ -25,12 +29,13 @@ export type LeaseBook = {
   receipt(leaseId: string): Promise<string | undefined>
 }
 
-export function createLeaseBook(ledger: Ledger): LeaseBook {
+export function createLeaseBook(ledger: Ledger, engineTypes: readonly EngineType[]): LeaseBook {
   return {
     async find(leaseId, mayTouch) {
       const { path, id } = splitLeaseId(leaseId)
-      const lease = await findLease(ledger, path, id)
-      if (!lease) throw new BrokerError('invalid_request', 'invalid lease')
+      const row = await findLease(ledger, path, id)
+      if (!row) throw new BrokerError('invalid_request', 'invalid lease')
+      const lease = { ...row, renewable: row.state === 'active' && isRenewable(engineTypes, row) }
       if (!(await mayTouch(lease))) throw new BrokerError('permission_denied', 'permission denied')
       return lease
     },

@@ -28,6 +28,9 @@ export const FAILED_LOGINS = { windowSeconds: 60, perSourceAndRole: 300, perSour
 const SOURCE_AND_ROLE = 'failed-logins-by-source-and-role'
 const SOURCE = 'failed-logins-by-source'
 const ROLE = 'failed-logins-by-role'
+const COUNTED_BY = { [SOURCE_AND_ROLE]: 'ip and role', [SOURCE]: 'ip', [ROLE]: 'role' } as const
+
+type Count = RateQuestion & { counter: keyof typeof COUNTED_BY }
 
 /**
  * A login that succeeds costs one look, shared with those that arrive with it, and changes no count. A source whose
@@ -37,13 +40,36 @@ const ROLE = 'failed-logins-by-role'
  */
 export function createLoginAttempts(ledger: Ledger, limits = FAILED_LOGINS): LoginAttempts {
   const take = createRateLimits(ledger)
+  /** What is refused unheard counts by itself, or nobody could tell which was the first. */
+  const refusal = async ({ counter, key, max, waitSeconds }: FullCount, reading: Reading) => {
+    const refused = {
+      counter: `refused-${counter}`,
+      key,
+      max: 0,
+      windowSeconds: waitSeconds,
+      blockSeconds: 0,
+    }
+    const { first = false } = (await take(refused, reading)) ?? {}
+    const { windowSeconds } = limits
+    return tooMany('too many failed logins; try again later', waitSeconds, {
+      limit: counter,
+      countedBy: COUNTED_BY[counter],
+      max,
+      windowSeconds,
+      first,
+    })
+  }
   const lookUp = batcher<RateQuestion[], Waits>((asked) => lookUpAll(ledger, asked), { inFlight: 2 })
 
   return async (attempt, logIn) => {
     const { ofSource, ofRole } = countsOf(attempt, limits)
     const counts = [...ofSource, ...ofRole]
     const waits = await lookUp(counts)
-    refuseWhereFull(waits, ofSource)
+    const refuseWhereFull = async (asked: Count[]): Promise<void> => {
+      const full = longestFull(waits, asked)
+      if (full) throw await refusal(full, attempt.reading)
+    }
+    await refuseWhereFull(ofSource)
     try {
       return await logIn()
     } catch (error) {
@@ -52,21 +78,24 @@ export function createLoginAttempts(ledger: Ledger, limits = FAILED_LOGINS): Log
       await Promise.all(
         counts.map((count) => take({ ...count, windowSeconds, blockSeconds: 0 }, attempt.reading)),
       )
-      refuseWhereFull(waits, ofRole)
+      await refuseWhereFull(ofRole)
       throw error
     }
   }
 }
 
-function refuseWhereFull(waits: Waits, counts: RateQuestion[]): void {
-  const seconds = Math.max(0, ...counts.map((count) => waits.get(nameOf(count)) ?? 0))
-  if (seconds > 0) throw tooMany('too many failed logins; try again later', seconds)
-}
+type FullCount = Count & { waitSeconds: number }
+
+const longestFull = (waits: Waits, counts: Count[]): FullCount | undefined =>
+  counts
+    .map((count) => ({ ...count, waitSeconds: waits.get(nameOf(count)) ?? 0 }))
+    .filter(({ waitSeconds }) => waitSeconds > 0)
+    .sort((a, b) => b.waitSeconds - a.waitSeconds)[0]
 
 function countsOf(
   { source, mountId, roleName }: LoginAttempt,
   { perSourceAndRole, perSource, perRole }: typeof FAILED_LOGINS,
-): { ofSource: RateQuestion[]; ofRole: RateQuestion[] } {
+): { ofSource: Count[]; ofRole: Count[] } {
   const from = sourceKey(source)
   // Counted without white space around it and without case, whatever the method makes of them: a name written in
   // another way is no new name to try.

@@ -33,16 +33,19 @@ const leasePaths = ({ path }: Path): LeasePaths => {
   return path.endsWith('*') ? { prefix: path.slice(0, -1) } : { path }
 }
 
-export type LeaseQuota = {
+/** What any quota is about. */
+export type Scope = Path & {
   id: string
-  path: string
   /** Of the mount its path lies in; empty for one that holds everywhere. */
   mountPath: string
+  /** The connection, by name; absent: whichever. */
+  target?: string
+}
+
+export type LeaseQuota = Scope & {
   maxLeases: number
   /** One principal's leases; with `*` each principal's by themselves. Absent: everybody's together. */
   principal?: string
-  /** The connection, by name; absent: all of them together. */
-  target?: string
 }
 
 export type LeaseAsk = { path: string; principalId: string; targetName: string; targetId: string }
@@ -64,8 +67,10 @@ export function countsOf(quotas: readonly LeaseQuota[], ask: LeaseAsk): LeaseCou
 }
 
 /** Connections of two mounts may have one name. */
-const isTarget = ({ target, mountPath }: LeaseQuota, { targetName, path }: LeaseAsk): boolean =>
-  target === targetName && path.startsWith(mountPath)
+export const isTarget = (
+  { target, mountPath }: Scope,
+  { targetName, path }: Pick<LeaseAsk, 'targetName' | 'path'>,
+): boolean => target === targetName && path.startsWith(mountPath)
 
 function countOf(kind: LeaseQuota[], { path, principalId, targetId }: LeaseAsk): LeaseCount[] {
   const ordered = kind.sort(

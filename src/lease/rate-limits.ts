@@ -8,8 +8,15 @@ import { ok } from '../lib/result.ts'
 /** How often something may be done by whoever the key stands for. */
 export type Rate = Omit<RateAsk, 'times'>
 
-/** Undefined: there was room. Otherwise when there is again, in seconds from now. */
-export type TakeRate = (rate: Rate, reading: Reading) => Promise<number | undefined>
+/** Undefined: there was room. */
+export type TakeRate = (rate: Rate, reading: Reading) => Promise<Full | undefined>
+
+export type Full = {
+  /** When there is room again, from now. */
+  waitSeconds: number
+  /** Nobody was refused before since the count began, on any server. */
+  first: boolean
+}
 
 /** So many refusals are remembered; callers choose the keys, so there has to be an end. */
 const REMEMBERED = 10_000
@@ -29,11 +36,13 @@ export function createRateLimits(ledger: Ledger): TakeRate {
     const { until } = refused
     const name = nameOf(rate)
     const known = until.get(name)
-    if (known && known > now) return (known.getTime() - now.getTime()) / 1_000
+    if (known && known > now) {
+      return { waitSeconds: (known.getTime() - now.getTime()) / 1_000, first: false }
+    }
     const { place, freeAt, freeInSeconds } = await take(rate)
     if (place <= rate.max) return undefined
     until.set(name, freeAt)
-    return freeInSeconds
+    return { waitSeconds: freeInSeconds, first: place === rate.max + 1 }
   }
 }
 
@@ -58,9 +67,38 @@ async function takeAll(ledger: Ledger, rates: Rate[]) {
   })
 }
 
-/** The refusal, with the time after which it is worth trying again. */
-export const tooMany = (text: string, retryAfterSeconds: number): BrokerError =>
-  new BrokerError('too_many_requests', text, { retryAfterSeconds: Math.max(1, Math.ceil(retryAfterSeconds)) })
+/** Which limit was reached, for the record. */
+export type LimitReached = {
+  /** A kind of quota, or the name of a limit that is always there. */
+  limit: string
+  /** The quota's name. */
+  quota?: string
+  countedBy: string
+  max: number
+  windowSeconds: number
+  /** The first refusal of its window: the rest of them is not on record. */
+  first: boolean
+}
+
+class LimitError extends BrokerError {
+  readonly reached: LimitReached
+
+  constructor(text: string, retryAfterSeconds: number, reached: LimitReached) {
+    super('too_many_requests', text, { retryAfterSeconds })
+    this.reached = reached
+  }
+}
+
+/** The refusal, with the time after which it is worth trying again; of a limit that counts by time, also which. */
+export function tooMany(text: string, waitSeconds: number, reached?: LimitReached): BrokerError {
+  const retryAfterSeconds = Math.max(1, Math.ceil(waitSeconds))
+  return reached
+    ? new LimitError(text, retryAfterSeconds, reached)
+    : new BrokerError('too_many_requests', text, { retryAfterSeconds })
+}
+
+export const limitReached = (error: unknown): LimitReached | undefined =>
+  error instanceof LimitError ? error.reached : undefined
 
 /**
  * Whom a source address stands for. One host has any number of IPv6 addresses, but all of one network: those count as

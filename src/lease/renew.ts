@@ -1,4 +1,5 @@
 import { about } from '../audit/request.ts'
+import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { ledgerFlight } from '../ledger/flight.ts'
 import { type Extension, extendLeases, findRenewable, type Renewable } from '../ledger/lease-renewal.ts'
@@ -8,11 +9,12 @@ import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { type Measure, unmeasured } from '../lib/measure.ts'
 import { ok } from '../lib/result.ts'
 import { mountTtls } from './mount-ttls.ts'
-import { type Targets, targetFailure } from './targets.ts'
+import { isRenewable } from './renewable.ts'
+import { observed, type Targets, targetFailure } from './targets.ts'
 import { type LeaseTerms, leaseTerms } from './terms.ts'
 import { splitLeaseId } from './wire-id.ts'
 
-export type Renew = (ask: {
+export type RenewAsk = {
   leaseId: string
   incrementSeconds: number | undefined
   /** Whether the caller may renew a lease of this holder. */
@@ -22,7 +24,18 @@ export type Renew = (ask: {
    * refusal of its own in place of false, as `mayTouch` may.
    */
   stillAllowed: (holder: Renewable) => Promise<boolean>
-}) => Promise<LeaseTerms>
+}
+
+export type Renew = (ask: RenewAsk) => Promise<LeaseTerms>
+
+/** What renewing with a fresh secret gives. */
+export type Rearmed = { terms: LeaseTerms; secret: Created['secret']; warnings: string[] }
+
+export type Renewals = {
+  renew: Renew
+  /** As `renew`, with a fresh secret for the new term: for leases whose secrets end by themselves. */
+  rearm: (ask: RenewAsk) => Promise<Rearmed>
+}
 
 type MayTouch = (holder: Renewable) => boolean | Promise<boolean>
 
@@ -30,68 +43,85 @@ const LEDGER_BATCH = 128
 /** Of several renewals at once each but the first has to read again; more than this many is a caller gone wild. */
 const ATTEMPTS = 10
 
-/**
- * Moves a lease's end: on the target first, then in the ledger, so that an account never ends before its lease.
- * Throws the dialect's texts as `BrokerError`; then the lease keeps the end it had.
- */
-export function createRenew(parts: {
+type RenewParts = {
   ledger: Ledger
   targets: Targets
+  engineTypes: readonly EngineType[]
   wakeAt: (targetId: string, dueAt: Date, inMs: number) => void
   mayGrant?: MayGrant
   measure?: Measure
-}): Renew {
-  const { measure = unmeasured } = parts
-  const find = batcher<string, Renewable | undefined>(
-    async (ids) => {
-      const rows = new Map((await findRenewable(parts.ledger, ids)).map((row) => [row.id, row]))
-      return ids.map((id) => ok(rows.get(id)))
-    },
-    { max: LEDGER_BATCH },
-  )
-  const extend = ledgerFlight<Extension, boolean>(
-    parts.ledger,
-    async (db, extensions) => {
-      // One statement must not change a row twice; the first of a pair reads again and comes back.
-      const unique = new Map(extensions.map((extension) => [extension.id, extension]))
-      const written = await extendLeases(db, [...unique.values()])
-      return extensions.map((extension) =>
-        ok(unique.get(extension.id) === extension && written.has(extension.id)),
-      )
-    },
-    { max: LEDGER_BATCH },
-  )
+}
 
-  const renew = async (
-    ask: Parameters<Renew>[0],
-    on: (engine: string, target: string) => void,
-  ): Promise<LeaseTerms> => {
+/** What is done on the target before the ledger has the new end: the terms that come of it, and what else. */
+type OnTarget<T> = (
+  targets: Targets,
+  lease: Renewable,
+  terms: LeaseTerms,
+) => Promise<{ terms: LeaseTerms } & T>
+
+export const createRenew = (parts: RenewParts): Renew => createRenewals(parts).renew
+
+/**
+ * Moves a lease's end: on the target first, then in the ledger, so that an account never ends before its lease.
+ * Both throw the dialect's texts as `BrokerError`; then the lease keeps the end it had.
+ */
+export function createRenewals(parts: RenewParts): Renewals {
+  const { measure = unmeasured } = parts
+  const steps = renewalFlights(parts.ledger)
+  const moving = <T>(onTarget: OnTarget<T>) => {
+    const move = moveEnd(parts, steps, onTarget)
+    return (ask: RenewAsk) => measure((on) => move(ask, on))
+  }
+  const renew = moving(extendOnTarget)
+  return { renew: async (ask) => (await renew(ask)).terms, rearm: moving(rearmOnTarget) }
+}
+
+type RenewalFlights = ReturnType<typeof renewalFlights>
+
+/** The ledger's part of renewing, one coalesced flight at a time per kind. */
+function renewalFlights(ledger: Ledger) {
+  return {
+    find: batcher<string, Renewable | undefined>(
+      async (ids) => {
+        const rows = new Map((await findRenewable(ledger, ids)).map((row) => [row.id, row]))
+        return ids.map((id) => ok(rows.get(id)))
+      },
+      { max: LEDGER_BATCH },
+    ),
+    extend: ledgerFlight<Extension, boolean>(
+      ledger,
+      async (db, extensions) => {
+        // One statement must not change a row twice; the first of a pair reads again and comes back.
+        const unique = new Map(extensions.map((extension) => [extension.id, extension]))
+        const written = await extendLeases(db, [...unique.values()])
+        return extensions.map((extension) =>
+          ok(unique.get(extension.id) === extension && written.has(extension.id)),
+        )
+      },
+      { max: LEDGER_BATCH },
+    ),
+  }
+}
+
+const moveEnd =
+  <T>(parts: RenewParts, { find, extend }: RenewalFlights, onTarget: OnTarget<T>) =>
+  async (ask: RenewAsk, on: (engine: string, target: string) => void): Promise<{ terms: LeaseTerms } & T> => {
     const { leaseId, incrementSeconds, mayTouch, stillAllowed } = ask
     const { path, id } = splitLeaseId(leaseId)
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       const found = await find(id)
       if (found) on(found.engine, found.targetName)
       if (found?.path === path) about({ lease_id: leaseId })
-      const lease = await checkRenewable(path, found, mayTouch)
+      const lease = await checkRenewable(parts, path, found, mayTouch)
       if (lease.roleSpec.recheck_on_renew !== false && !(await stillAllowed(lease))) throw denied()
       checkGranting(parts.mayGrant)
       const readMs = performance.now()
-      const terms = renewalTerms(lease, incrementSeconds)
-      await extendOnTarget(parts.targets, lease, terms)
-      const extension = {
-        id,
-        expiresAt: terms.expiresAt,
-        limitedBy: terms.limitedBy,
-        renewals: lease.renewals,
-      }
-      if (await extend(extension)) {
+      const done = await onTarget(parts.targets, lease, renewalTerms(lease, incrementSeconds))
+      const { expiresAt, limitedBy } = done.terms
+      if (await extend({ id, expiresAt, limitedBy, renewals: lease.renewals })) {
         const sinceReadMs = performance.now() - readMs
-        parts.wakeAt(
-          lease.targetId,
-          terms.expiresAt,
-          terms.expiresAt.getTime() - lease.now.getTime() - sinceReadMs,
-        )
-        return terms
+        parts.wakeAt(lease.targetId, expiresAt, expiresAt.getTime() - lease.now.getTime() - sinceReadMs)
+        return done
       }
     }
     throw new BrokerError(
@@ -99,12 +129,11 @@ export function createRenew(parts: {
       'the lease is being renewed by many callers at once; try again',
     )
   }
-  return (ask) => measure((on) => renew(ask, on))
-}
 
 const denied = (): BrokerError => new BrokerError('permission_denied', 'permission denied')
 
 async function checkRenewable(
+  { engineTypes }: RenewParts,
   path: string,
   lease: Renewable | undefined,
   mayTouch: MayTouch,
@@ -119,6 +148,7 @@ async function checkRenewable(
   if (lease.state === 'revoking' || lease.expiresAt <= lease.now) {
     throw new BrokerError('invalid_request', 'lease expired')
   }
+  if (!isRenewable(engineTypes, lease)) throw new BrokerError('invalid_request', 'lease is not renewable')
   return lease
 }
 
@@ -134,20 +164,60 @@ function renewalTerms(lease: Renewable, incrementSeconds: number | undefined): L
   })
 }
 
-async function extendOnTarget(targets: Targets, lease: Renewable, terms: LeaseTerms): Promise<void> {
+async function extendOnTarget(
+  targets: Targets,
+  lease: Renewable,
+  terms: LeaseTerms,
+): Promise<{ terms: LeaseTerms }> {
   try {
     const target = await targets.open(lease.targetId, lease.targetVersion)
     await target.extend({
-      account: { leaseId: lease.id, name: lease.account, targetRef: lease.targetRef },
+      account: accountOf(lease),
       role: lease.roleSpec,
       expiresAtMs: performance.now() + (terms.expiresAt.getTime() - lease.now.getTime()),
     })
+    return { terms }
   } catch (error) {
-    const { code } = targetFailure(error)
-    throw new BrokerError(
-      code === 'target_failed' ? code : 'invalid_request',
-      `failed to renew entry: ${messageOf(error)}`,
-      { cause: error },
-    )
+    throw renewalFailure(error)
   }
+}
+
+/** The lease ends no later than what the target gave. */
+async function rearmOnTarget(targets: Targets, lease: Renewable, terms: LeaseTerms): Promise<Rearmed> {
+  try {
+    const { breaker, engine } = await targets.open(lease.targetId, lease.targetVersion)
+    const rearm = engine.rearm
+    if (!rearm) throw new BrokerError('invalid_request', 'the secrets of this lease live as long as it does')
+    const lifetimeMs = terms.expiresAt.getTime() - lease.now.getTime()
+    const term = { account: accountOf(lease), role: lease.roleSpec, asked: lease.asked, lifetimeMs }
+    const [result] = await observed(breaker, () => rearm([term]))
+    if (!result?.ok) throw result?.error ?? new Error('the engine gave no answer')
+    const { secret, warnings = [], lifetimeMs: given = lifetimeMs } = result.value
+    const cut =
+      given < lifetimeMs
+        ? {
+            ...terms,
+            ttlSeconds: Math.floor(given / 1_000),
+            expiresAt: new Date(lease.now.getTime() + given),
+          }
+        : terms
+    return { terms: cut, secret, warnings: [...warnings] }
+  } catch (error) {
+    throw renewalFailure(error)
+  }
+}
+
+const accountOf = (lease: Renewable): Account => ({
+  leaseId: lease.id,
+  name: lease.account,
+  targetRef: lease.targetRef,
+})
+
+function renewalFailure(error: unknown): BrokerError {
+  const { code } = targetFailure(error)
+  return new BrokerError(
+    code === 'target_failed' ? code : 'invalid_request',
+    `failed to renew entry: ${messageOf(error)}`,
+    { cause: error },
+  )
 }

@@ -2,6 +2,7 @@ import type { EngineType, Spec } from '../engine/engine.ts'
 import { type Db, type Ledger, lockNamed } from '../ledger/db.ts'
 import type { Mount } from '../ledger/mounts.ts'
 import { findRole, listRoleNames, putRole, type Role, removeRole } from '../ledger/roles.ts'
+import { findStaticRole } from '../ledger/rotation.ts'
 import { findTarget } from '../ledger/targets.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
@@ -38,7 +39,7 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
     let refusal: unknown = new BrokerError('invalid_request', `no engine in this version for "${targetName}"`)
     for (const type of candidates) {
       try {
-        return type.checkRole(fields)
+        return await type.checkRole(fields)
       } catch (error) {
         refusal = error
       }
@@ -51,6 +52,9 @@ export function createRoles(parts: { ledger: Ledger; engineTypes: readonly Engin
       ledger.transaction(async (db) => {
         checkCondition(write.fields)
         await lockNamed(db, `role ${mount.id} ${name}`)
+        if (await findStaticRole(db, mount.id, name)) {
+          throw new BrokerError('invalid_request', 'Role and Static Role names must be unique')
+        }
         const before = await findRole(db, mount.id, name)
         const targetName = write.dbName ?? before?.targetName ?? ''
         if (targetName === '') throw new BrokerError('invalid_request', 'database name is required')

@@ -2,17 +2,14 @@ import type { Ledger } from '../ledger/db.ts'
 import { dueTargets, retryNow } from '../ledger/lease-ending.ts'
 import { targetsInUse } from '../ledger/targets.ts'
 import { messageOf } from '../lib/errors.ts'
-import { jitter } from '../lib/ids.ts'
 import type { Logger } from '../lib/log.ts'
+import { createRounds, type Rounds } from '../lib/rounds.ts'
 import type { Ender } from './ender.ts'
 import type { Targets } from './targets.ts'
 
-export type Sweep = {
+export type Sweep = Rounds & {
   /** One round; resolves when everything due then has been tried. */
   once(): Promise<void>
-  /** Sweeps until `stop`, which resolves when the round in hand is done. */
-  start(): void
-  stop(): Promise<void>
 }
 
 /**
@@ -24,6 +21,8 @@ export function createSweep(parts: {
   targets: Targets
   ender: Ender
   endExpiredTokens: () => Promise<unknown>
+  /** What else is due on targets by now, claimed for this worker. */
+  upkeep?: () => Promise<{ name: string; run: () => Promise<void> }[]>
   intervalMs: number
   log: Logger
   /** Hears of each round on how many targets it found something due, or that it could not read the ledger. */
@@ -31,9 +30,6 @@ export function createSweep(parts: {
 }): Sweep {
   const { ledger, log } = parts
   const working = new Map<string, Promise<void>>()
-  let timer: NodeJS.Timeout | undefined
-  let round: Promise<void> = Promise.resolve()
-  let stopped = true
 
   /** At most one piece of work per target and kind at a time; a failure is the log's, the next round tries again. */
   const work = (name: string, task: () => Promise<unknown>): void => {
@@ -55,17 +51,14 @@ export function createSweep(parts: {
       work(`ending leases on target ${targetId}`, () => parts.ender.drain(targetId))
     }
     await greetTargets(parts, work)
+    for (const { name, run } of (await parts.upkeep?.()) ?? []) work(name, run)
   }
 
-  const loop = async (): Promise<void> => {
-    await begin().catch((error) =>
-      log.error({ error: messageOf(error) }, 'the sweep could not read the ledger'),
-    )
-    if (stopped) return
-    timer = setTimeout(() => {
-      round = loop()
-    }, parts.intervalMs * jitter(0.8, 1.2))
-  }
+  const rounds = createRounds(
+    () =>
+      begin().catch((error) => log.error({ error: messageOf(error) }, 'the sweep could not read the ledger')),
+    parts.intervalMs,
+  )
 
   return {
     async once() {
@@ -73,15 +66,9 @@ export function createSweep(parts: {
       await Promise.all(working.values())
       await parts.ender.idle()
     },
-    start() {
-      if (!stopped) return
-      stopped = false
-      round = loop()
-    },
+    start: rounds.start,
     async stop() {
-      stopped = true
-      clearTimeout(timer)
-      await round
+      await rounds.stop()
       await Promise.all(working.values())
       await parts.ender.idle()
     },

@@ -1,5 +1,5 @@
 import {
-  type AdminCredentials,
+  type Admin,
   type Created,
   type Engine,
   EngineError,
@@ -50,7 +50,7 @@ const RETIRE_AFTER_MS = 60_000
 export function createTargets(parts: {
   ledger: Db
   engineTypes: readonly EngineType[]
-  admin: (target: Target) => Promise<AdminCredentials>
+  admin: (target: Target) => Admin
   onRecovery: (targetId: string) => void
   trace?: Tracer
 }): Targets {
@@ -65,11 +65,7 @@ export function createTargets(parts: {
     if (!type)
       throw new BrokerError('invalid_request', `no engine of type "${target.engine}" in this version`)
     const facts = { 'leasehold.engine': target.engine, 'leasehold.target': target.name }
-    const engine = tracedEngine(
-      trace,
-      facts,
-      type.open(target.spec, () => parts.admin(target)),
-    )
+    const engine = tracedEngine(trace, facts, type.open(target.spec, parts.admin(target)))
     return withBatches({ id, version: target.version, engine, trace }, () => parts.onRecovery(id))
   }
 
@@ -149,9 +145,9 @@ function withBatches(
 export async function observed<T>(breaker: Breaker, run: () => Promise<Result<T>[]>): Promise<Result<T>[]> {
   try {
     const results = await run()
-    const silent = results.length > 0 && results.every((result) => !result.ok && isUnreachable(result.error))
-    if (silent) breaker.unreachable()
-    else breaker.succeeded()
+    const silent = results.length > 0 && results.every((result) => !result.ok && isSilent(result.error))
+    if (!silent) breaker.succeeded()
+    else if (results.some((result) => !result.ok && isUnreachable(result.error))) breaker.unreachable()
     return results
   } catch (error) {
     if (isUnreachable(error)) breaker.unreachable()
@@ -162,9 +158,16 @@ export async function observed<T>(breaker: Breaker, run: () => Promise<Result<T>
 const isUnreachable = (error: unknown): boolean =>
   error instanceof EngineError && error.kind === 'unreachable'
 
+/** The target did not answer, or was not asked, for want of a login. */
+const isSilent = (error: unknown): boolean =>
+  isUnreachable(error) || (error instanceof EngineError && error.kind === 'no_admin')
+
 /** What a caller is told when a target failed: 500 so that clients may try again, 400 where trying again cannot help. */
 export function targetFailure(error: unknown): BrokerError {
   if (error instanceof BrokerError) return error
+  if (error instanceof EngineError && error.kind === 'no_admin') {
+    return new BrokerError('unavailable', error.message, { cause: error })
+  }
   const permanent = error instanceof EngineError && (error.kind === 'failed' || error.kind === 'denied')
   const code = permanent ? 'invalid_request' : 'target_failed'
   return new BrokerError(code, messageOf(error), { cause: error })

@@ -11,6 +11,8 @@ export type Lease = {
   state: LeaseState
   account: string
   targetName: string
+  engine: string
+  roleSpec: Document
   capabilities: Document | null
   tokenId: string
   principalId: string
@@ -30,7 +32,7 @@ export type Lease = {
 }
 
 const LEASE = `
-  l.id, l.path, l.state, l.account, t.name as "targetName", t.capabilities, encode(l.token_id, 'hex') as "tokenId",
+  l.id, l.path, l.state, l.account, t.name as "targetName", t.engine, r.spec as "roleSpec", t.capabilities, encode(l.token_id, 'hex') as "tokenId",
   l.principal_id as "principalId",
   l.issued_at as "issuedAt", l.expires_at as "expiresAt", l.hard_expires_at as "hardExpiresAt",
   l.limited_by as "limitedBy", l.renewed_at as "renewedAt", l.attempts,
@@ -40,7 +42,7 @@ const LEASE = `
 export function findLease(db: Db, path: string, id: string): Promise<Lease | undefined> {
   return one<Lease>(
     db,
-    `select ${LEASE} from leasehold.lease l join leasehold.target t on t.id = l.target_id
+    `select ${LEASE} from leasehold.lease l join leasehold.target t on t.id = l.target_id join leasehold.role r on r.id = l.role_id
      where l.id = $2 and l.path = $1`,
     [path, id],
   )

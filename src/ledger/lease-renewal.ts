@@ -15,8 +15,10 @@ export type Renewable = {
   targetName: string
   engine: string
   mountConfig: Document
+  mountType: string
   roleSpec: Document
   defaultTtlSeconds: number
+  asked: Document
   outlivesToken: boolean
   tokenId: string
   principalId: string
@@ -33,7 +35,7 @@ export function findRenewable(db: Db, ids: string[]): Promise<Renewable[]> {
   return many<Renewable>(
     db,
     `select l.id, l.path, l.state, l.state = 'revoking' and l.attempts >= 6 as stuck, l.account,
-       l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", t.name as "targetName", t.engine, m.config as "mountConfig", r.spec as "roleSpec",
+       l.target_ref as "targetRef", l.target_id as "targetId", t.version as "targetVersion", t.name as "targetName", t.engine, m.config as "mountConfig", m.type as "mountType", l.asked, r.spec as "roleSpec",
        r.default_ttl_seconds as "defaultTtlSeconds",
        l.outlives_token as "outlivesToken", encode(k.id, 'hex') as "tokenId", l.principal_id as "principalId", k.expires_at as "tokenExpiresAt",
        l.issued_at as "issuedAt", l.expires_at as "expiresAt", l.hard_expires_at as "hardExpiresAt", l.hard_limited_by as "hardLimitedBy",

@@ -11,3 +11,8 @@ export type EndReason =
   | 'mount_disabled'
   | 'issue_failed'
   | 'undelivered'
+  | 'tie_gone'
+  | 'account_gone'
+  | 'foreign_change'
+  | 'orphan'
+  | 'canary'

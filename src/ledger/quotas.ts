@@ -44,7 +44,7 @@ export type LeaseCount = {
 /** Above everything that begins alike, compared byte by byte. */
 const LAST = '\u{10ffff}'
 
-const COUNTED = `l.state <> 'revoked' and starts_with(l.path || '/', a.prefix)
+const COUNTED = `l.state <> 'revoked' and l.kind = 'issued' and starts_with(l.path || '/', a.prefix)
   and (a.path is null or l.path = a.path) and l.path <> all(a.except_paths)
   and not exists (select from unnest(a.except_prefixes) e where starts_with(l.path, e))`
 

@@ -31,6 +31,13 @@ export async function listRoleNames(db: Db, mountId: string): Promise<string[]> 
   return rows.map(({ name }) => name)
 }
 
+export const rolesOnTarget = (db: Db, mountId: string, targetName: string): Promise<Role[]> =>
+  many<Role>(
+    db,
+    `select ${ROLE} from leasehold.role where mount_id = $1 and target_name = $2 and replaced_at is null order by name`,
+    [mountId, targetName],
+  )
+
 /** Writes a new version of a role; the old one stays for the leases that pin it. Run it in a transaction that has locked the name. */
 export async function putRole(db: Db, role: Omit<Role, 'version'>): Promise<void> {
   await removeRole(db, role.mountId, role.name)

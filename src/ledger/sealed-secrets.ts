@@ -1,4 +1,4 @@
-import { change, type Db, one } from './db.ts'
+import { change, type Db, many, one } from './db.ts'
 
 type SealedRow = { sealed: Buffer; version: number }
 
@@ -8,6 +8,10 @@ export function sealedSecrets(db: Db): {
   /** Writes only over the version before it (0: none); false when another writer was first. */
   put(name: string, row: SealedRow): Promise<boolean>
   delete(name: string): Promise<void>
+  /** Rows whose box names another key (its bytes 2 to 9) than this. */
+  underOtherKeys(keyId: Buffer, name: string, limit: number): Promise<(SealedRow & { name: string })[]>
+  /** Changes how the text is sealed, not what it is: only over the box that was read. */
+  replace(name: string, row: SealedRow, was: Buffer): Promise<boolean>
 } {
   return {
     get: (name) =>
@@ -27,6 +31,21 @@ export function sealedSecrets(db: Db): {
     },
     async delete(name) {
       await change(db, 'delete from leasehold.sealed_secret where name = $1', [name])
+    },
+    underOtherKeys: (keyId, name, limit) =>
+      many(
+        db,
+        `select name, sealed, version from leasehold.sealed_secret
+         where substring(sealed from 2 for 8) <> $1 and name > $2 order by name limit $3`,
+        [keyId, name, limit],
+      ),
+    async replace(name, { sealed, version }, was) {
+      const replaced = await change(
+        db,
+        'update leasehold.sealed_secret set sealed = $2 where name = $1 and version = $3 and sealed = $4',
+        [name, sealed, version, was],
+      )
+      return replaced === 1
     },
   }
 }

@@ -9,6 +9,8 @@ export type Target = {
   plugin: string
   spec: Document
   secretName: string
+  /** Where the admin's password is, when it is not in that secret. */
+  passwordReference: string | null
   allowedRoles: string[]
   verified: boolean
   capabilities: Document | null
@@ -16,6 +18,7 @@ export type Target = {
 }
 
 const TARGET = `id, mount_id as "mountId", name, engine, plugin, spec, secret_name as "secretName",
+  password_reference as "passwordReference",
   allowed_roles as "allowedRoles", verified, capabilities, version`
 
 export const findTarget = (db: Db, mountId: string, name: string): Promise<Target | undefined> =>
@@ -45,15 +48,26 @@ export const targetsInUse = (db: Db): Promise<{ id: string; version: number }[]>
        or exists (select from leasehold.lease l where l.target_id = t.id and l.next_action_at is not null)`,
   )
 
+/** Of every mount, those of an engine that are enrolled, or were and still have leases to end there. */
+export const targetsOfEngine = (db: Db, engine: string): Promise<Target[]> =>
+  many<Target>(
+    db,
+    `select ${TARGET} from leasehold.target t
+     where engine = $1 and (removed_at is null
+       or exists (select from leasehold.lease l where l.target_id = t.id and l.next_action_at is not null))
+     order by name, id`,
+    [engine],
+  )
+
 /** Writes a target whole. A live one of that id is replaced, and its version counts up. */
 export const putTarget = (db: Db, target: Omit<Target, 'version'>): Promise<number> =>
   change(
     db,
     `insert into leasehold.target
-       (id, mount_id, name, engine, plugin, spec, secret_name, allowed_roles, verified, capabilities)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+       (id, mount_id, name, engine, plugin, spec, secret_name, password_reference, allowed_roles, verified, capabilities)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      on conflict (id) do update set engine = excluded.engine, plugin = excluded.plugin, spec = excluded.spec,
-       secret_name = excluded.secret_name, allowed_roles = excluded.allowed_roles, verified = excluded.verified,
+       secret_name = excluded.secret_name, password_reference = excluded.password_reference, allowed_roles = excluded.allowed_roles, verified = excluded.verified,
        capabilities = excluded.capabilities, version = target.version + 1`,
     [
       target.id,
@@ -63,6 +77,7 @@ export const putTarget = (db: Db, target: Omit<Target, 'version'>): Promise<numb
       target.plugin,
       target.spec,
       target.secretName,
+      target.passwordReference,
       target.allowedRoles,
       target.verified,
       target.capabilities,

@@ -25,6 +25,8 @@ export type Token = {
   hardExpiresAt: Date | null
   /** Null for a token that no login made, nor one under it. */
   entityId: string | null
+  /** What it counts as without a login: the accessor of the token its tree begins with. Null: itself. */
+  treeId: string | null
   /** What the login proved; null without one. */
   identity: Document | null
 }
@@ -50,7 +52,8 @@ const LIVE = `${UNEXPIRED('k')} and not exists (
 const TOKEN = `encode(k.id, 'hex') as id, k.accessor, encode(k.parent_id, 'hex') as "parentId", k.type, k.policies,
   k.path, k.display_name as "displayName", k.metadata, k.role, k.renewable, k.uses_left as "usesLeft",
   k.ttl_seconds as "ttlSeconds", k.explicit_max_ttl_seconds as "explicitMaxTtlSeconds",
-  k.period_seconds as "periodSeconds", k.bound_cidrs as "boundCidrs", k.entity_id as "entityId", k.identity, k.issued_at as "issuedAt",
+  k.period_seconds as "periodSeconds", k.bound_cidrs as "boundCidrs", k.entity_id as "entityId",
+  k.tree_id as "treeId", k.identity, k.issued_at as "issuedAt",
   k.expires_at as "expiresAt", k.hard_expires_at as "hardExpiresAt", k.renewed_at as "renewedAt",
   ${LIVE} as live, leasehold.ledger_now() as now`
 
@@ -105,9 +108,9 @@ export async function insertToken(db: Db, token: Token): Promise<boolean> {
     db,
     `insert into leasehold.token (id, accessor, parent_id, type, policies, path, display_name, metadata, role,
        renewable, uses_left, ttl_seconds, explicit_max_ttl_seconds, period_seconds, bound_cidrs, expires_at,
-       hard_expires_at, entity_id, identity)
+       hard_expires_at, entity_id, tree_id, identity)
      values (decode($1, 'hex'), $2, decode($3, 'hex'), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-       $18, $19)
+       $18, $19, $20)
      on conflict (id) do nothing`,
     [
       token.id,
@@ -128,6 +131,7 @@ export async function insertToken(db: Db, token: Token): Promise<boolean> {
       token.expiresAt,
       token.hardExpiresAt,
       token.entityId,
+      token.treeId,
       token.identity,
     ],
   )

@@ -52,6 +52,8 @@ export type Decision = {
 export type Explained = Decision & {
   explanations: (Omit<ConditionCheck, 'text'> & { explanation: Explanation })[]
   roleCondition?: Explanation
+  /** The path asks for a role that there is not. */
+  noSuchRole?: true
 }
 
 /** What a pattern of a policy grants. `exact`: it covers one path. */
@@ -103,7 +105,8 @@ export function createAuthorizer(parts: AuthorizerParts): Authorizer {
     const condition = known?.condition ? conditionOf(known.condition) : undefined
     const counts = compiled?.needs.has('leases') || condition?.variables.has('leases')
     const held = counts ? await leasesOf(question) : undefined
-    return { compiled, condition, context: prepareContext(contextOf(question, known?.facts, held)) }
+    const context = prepareContext(contextOf(question, known?.facts, held))
+    return { compiled, condition, context, noSuchRole: role !== undefined && !known }
   }
   const leasesOf = async ({ principal, leasesHeld, again }: Partial<Question> & { principal: Principal }) =>
     leasesHeld ?? Math.max(0, (await parts.leasesHeld(principalId(principal))) - (again ? 1 : 0))
@@ -128,6 +131,7 @@ export function createAuthorizer(parts: AuthorizerParts): Authorizer {
         ...decision,
         explanations,
         ...(gathered.condition && { roleCondition: gathered.condition.explain(gathered.context) }),
+        ...(gathered.noSuchRole && { noSuchRole: true }),
       }
     },
     async capabilities(question) {

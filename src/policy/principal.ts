@@ -14,6 +14,8 @@ export type Principal = {
   lastUse: boolean
   /** '' for a token that no login made, and whatever was made under it. */
   entityId: string
+  /** By what name a token that no login made counts: its own, or that of the token its tree begins with. */
+  treeId: string
   identity: Identity
 }
 
@@ -47,6 +49,10 @@ export const NO_LOGIN: Identity = {
   claims: {},
 }
 
-/** Who holds a lease: the same over all logins of one subject, and for a token without one the token itself. */
-export const principalId = ({ entityId, accessor, tokenId }: Principal): string =>
-  entityId || accessor || tokenId
+/**
+ * Who holds a lease and has used up a limit: the same over all logins of one subject, and without a login over all
+ * tokens of one tree, or a token could make itself another principal by making another token. It says nothing of what
+ * one token of a tree may do with the leases of another.
+ */
+export const principalId = ({ entityId, treeId }: Pick<Principal, 'entityId' | 'treeId'>): string =>
+  entityId || treeId

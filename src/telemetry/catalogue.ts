@@ -81,6 +81,13 @@ export const CATALOGUE = {
     labels: TARGET,
   },
 
+  leasehold_rotation_duration_seconds: {
+    type: 'histogram',
+    help: 'Rotations of passwords, of admin accounts and of static roles, by how they went.',
+    labels: ['kind', 'outcome'],
+    buckets: CALL_SECONDS,
+  },
+
   leasehold_queue_lag_seconds: {
     type: 'histogram',
     help: 'From when a wake-up was due to when a worker took it.',
@@ -115,6 +122,37 @@ export const CATALOGUE = {
     type: 'gauge',
     help: '1 while this process takes the target to be down and issues nothing on it.',
     labels: TARGET,
+  },
+
+  leasehold_target_revocable: {
+    type: 'gauge',
+    help: '1 when the last throwaway lease on the target was ended and proved gone, else 0.',
+    labels: TARGET,
+  },
+  leasehold_target_reconcile_age_seconds: {
+    type: 'gauge',
+    help: 'Since the target was last held against the ledger with success.',
+    labels: TARGET,
+  },
+  leasehold_target_reconcile_found: {
+    type: 'gauge',
+    help: 'What the last reconcile of the target found, by kind.',
+    labels: [...TARGET, 'found'],
+  },
+  leasehold_target_clock_skew_seconds: {
+    type: 'gauge',
+    help: 'The clock of the target minus that of the worker that asked it last.',
+    labels: TARGET,
+  },
+  leasehold_target_limit_used: {
+    type: 'gauge',
+    help: 'How much is used of what the target may run out of.',
+    labels: [...TARGET, 'limit'],
+  },
+  leasehold_target_limit_max: {
+    type: 'gauge',
+    help: 'How much of it there is, where that has an end.',
+    labels: [...TARGET, 'limit'],
   },
 
   leasehold_audit_lag_seconds: {

@@ -32,6 +32,7 @@ export type Metrics = {
   decision<Question, Decision extends { allowed: boolean }>(
     decide: (question: Question) => Promise<Decision>,
   ): (question: Question) => Promise<Decision>
+  rotation(kind: 'static' | 'admin', outcome: 'ok' | 'failed' | 'missed', ms: number): void
   request(seen: RequestSeen): void
   queueLag(lateMs: number): void
   sweep: { round(outcome: 'ok' | 'failed', dueTargets: number): void; tokensEnded(count: number): void }
@@ -53,6 +54,7 @@ export function createMetrics({ version }: { version: string }): Metrics {
     renew: measuring(instruments, 'leasehold_lease_renew_duration_seconds'),
     ending: endingRecorder(instruments),
     decision: (decide) => timedDecision(instruments, decide),
+    rotation: rotationRecorder(instruments),
     request: requestRecorder(instruments),
     queueLag: lagRecorder(instruments),
     sweep: sweepRecorder(instruments),
@@ -93,6 +95,11 @@ function endingRecorder({ observe, count }: Instruments): Metrics['ending'] {
     heldFor: (engine, outcome, ms) => held(ms / SECOND_MS, engine, outcome),
     ended: (engine, reason) => ended(1, engine, reason),
   }
+}
+
+function rotationRecorder({ observe }: Instruments): Metrics['rotation'] {
+  const took = observe('leasehold_rotation_duration_seconds')
+  return (kind, outcome, ms) => took(ms / SECOND_MS, kind, outcome)
 }
 
 function timedDecision<Question, Decision extends { allowed: boolean }>(

@@ -71,7 +71,8 @@ describe.each(RIGS)('$name', ({ start }) => {
   test('every account of a batch is made, each with a secret of its own', async () => {
     const accounts = Array.from({ length: 40 }, () => accountFor('app'))
     const created = (await engine.create(accounts.map((account) => ticket(account)))).map(valueIn)
-    expect(created.map(({ secret }) => secret.username)).toEqual(accounts.map(({ name }) => name))
+    const nameIn = rig.nameIn ?? (({ username }) => username)
+    expect(created.map(({ secret }) => nameIn(secret))).toEqual(accounts.map(({ name }) => name))
     const guests = await Promise.all([created[0], created[39]].map((each) => rig.logIn(each?.secret ?? {})))
     await Promise.all(guests.map((guest) => guest.leave()))
     await endAll(accounts)

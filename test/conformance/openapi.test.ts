@@ -45,6 +45,7 @@ const PLACE: Record<string, string> = {
   kubernetes: '/auth/{kubernetes_mount}',
   approle: '/auth/{approle_mount}',
   database: '/{mount}',
+  'secret/kubernetes': '/{kubernetes_secrets_mount}',
 }
 
 const METHODS_OF = {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { decodeJwt } from 'jose'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { type Broker, compose, migrateLedger } from '../../src/compose.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import {
@@ -14,6 +14,7 @@ import {
 } from '../support/contract.ts'
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startKubernetesApi } from '../support/kubernetes-api.ts'
+import { openTestCluster, type TestCluster } from '../support/kubernetes-cluster.ts'
 import { newSigningKey, PEOPLE_CLIENT, startJwksServer, startOidcIssuer } from '../support/oidc-issuer.ts'
 import { openPostgresTarget, type PostgresTarget } from '../support/postgres-target.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
@@ -201,6 +202,36 @@ describe('a database user, from enrolment to receipt', () => {
     expect((await ask('PUT', `sys/leases/revoke/${lease_id}`, { sync: false })).status).toBe(202)
   })
 
+  test('passwords that are kept and changed', async () => {
+    await target.sql(
+      `create role kept login password 'first'; grant kept to "${target.admin.username}" with admin option`,
+    )
+    const role = { db_name: 'shop', username: 'kept', rotation_period: '1h' }
+    expect((await ask('POST', 'team-a/db/static-roles/kept', role)).status).toBe(204)
+    expect((await ask('LIST', 'team-a/db/static-roles')).json.data.keys).toEqual(['kept'])
+    expect((await ask('GET', 'team-a/db/static-roles/kept')).json.data.rotation_period).toBe(3_600)
+    const first = (await ask('GET', 'team-a/db/static-creds/kept')).json.data.password
+    expect((await ask('POST', 'team-a/db/rotate-role/kept')).status).toBe(204)
+    expect((await ask('GET', 'team-a/db/static-creds/kept')).json.data.password).not.toBe(first)
+    expect((await ask('POST', 'team-a/db/rotate-role/none')).json.errors).toEqual([
+      'no static role found for role name',
+    ])
+    expect((await ask('POST', 'team-a/db/rotate-root/shop')).status).toBe(204)
+    expect((await ask('POST', 'team-a/db/rotate-root/none')).status).toBe(400)
+    expect((await ask('DELETE', 'team-a/db/static-roles/kept')).status).toBe(204)
+    expect((await ask('GET', 'team-a/db/static-roles/kept')).status).toBe(404)
+  })
+
+  test('what a superuser installs, and how the server is', async () => {
+    const { json } = await ask('GET', `team-a/db/config/shop/enrolment-sql?groups=${target.readers}`)
+    expect(json.data.scripts[0].sql).toContain('leasehold_broker')
+    expect((await ask('POST', 'team-a/db/config/shop/reconcile')).status).toBe(200)
+    expect((await ask('GET', 'team-a/db/config/shop/status')).json.data.reconcile.accounts).toBeTypeOf(
+      'number',
+    )
+    expect((await ask('POST', 'team-a/db/config/none/reconcile')).status).toBeGreaterThanOrEqual(400)
+  })
+
   test('ending many', async () => {
     const prefix = 'team-a/db/creds/app'
     for (const [path, body, status] of [
@@ -223,6 +254,59 @@ describe('a database user, from enrolment to receipt', () => {
   test('and away with it', async () => {
     expect((await ask('DELETE', 'team-a/db/roles/own')).status).toBe(204)
     expect((await ask('DELETE', 'team-a/db/config/shop?force=true')).status).toBe(204)
+  })
+})
+
+describe('a service account token, from enrolment to its end', () => {
+  let cluster: TestCluster
+  beforeAll(async () => {
+    cluster = await openTestCluster({ own: true })
+  })
+  afterAll(async () => cluster?.close())
+
+  test('is made, made anew and ended', async () => {
+    const namespace = await cluster.namespace()
+    expect((await ask('POST', 'sys/mounts/team-k/cluster', { type: 'kubernetes' })).status).toBe(204)
+    const config = {
+      kubernetes_host: cluster.host,
+      kubernetes_ca_cert: cluster.caPem,
+      service_account_jwt: cluster.brokerToken,
+      disable_local_ca_jwt: true,
+      token_cache: Math.ceil(cluster.cacheMs / 1_000),
+    }
+    expect((await ask('POST', 'team-k/cluster/config', config)).status).toBeLessThan(300)
+    expect((await ask('GET', 'team-k/cluster/config')).json.data.kubernetes_host).toBe(cluster.host)
+    // As in a pod, and as outside of one.
+    for (const [host, status] of [
+      ['10.0.0.1', 204],
+      ['', 400],
+    ] as const) {
+      vi.stubEnv('KUBERNETES_SERVICE_HOST', host)
+      vi.stubEnv('KUBERNETES_SERVICE_PORT_HTTPS', '443')
+      expect((await ask('GET', 'team-k/cluster/check')).status).toBe(status)
+    }
+    vi.unstubAllEnvs()
+    const role = {
+      allowed_kubernetes_namespaces: namespace,
+      service_account_name: 'default',
+      renewable: true,
+      token_max_ttl: '1h',
+    }
+    expect((await ask('POST', 'team-k/cluster/roles/job', role)).status).toBe(204)
+    expect((await ask('GET', 'team-k/cluster/roles/job')).json.data.token_max_ttl).toBe(3_600)
+    expect((await ask('LIST', 'team-k/cluster/roles')).json.data.keys).toEqual(['job'])
+    const { json: made } = await ask('POST', 'team-k/cluster/creds/job', { ttl: '20m' })
+    const { lease_id } = made
+    const { json: anew } = await ask('POST', 'team-k/cluster/creds/job/renew', { lease_id, increment: '30m' })
+    expect(anew.data.service_account_token).not.toBe(made.data.service_account_token)
+    expect((await ask('GET', 'team-k/cluster/creds/job')).status).toBe(405)
+    expect((await ask('POST', 'team-k/cluster/creds/none')).json.errors).toEqual([
+      "role 'none' does not exist",
+    ])
+    expect((await ask('PUT', 'sys/leases/revoke', { lease_id })).status).toBe(204)
+    expect(await cluster.accepts(anew.data.service_account_token)).toBe(false)
+    expect((await ask('DELETE', 'team-k/cluster/roles/job')).status).toBe(204)
+    expect((await ask('DELETE', 'team-k/cluster/config')).status).toBe(204)
   })
 })
 

@@ -46,7 +46,10 @@ export const anEvent = (changes: Partial<AuditEvent> = {}): AuditEvent => ({
 export async function openAuditWorld(): Promise<AuditWorld> {
   const test = await openTestLedger()
   const trail = openTrail(test.ledger)
-  const signer = await openSigner(builtinSecretStore(sealedSecrets(test.ledger), MASTER_KEY), 'test')
+  const signer = await openSigner(
+    builtinSecretStore(sealedSecrets(test.ledger), { masterKey: MASTER_KEY }),
+    'test',
+  )
   const said: string[] = []
   const say = (_: unknown, message?: string) => void said.push(String(message))
   const another = (options = {}) =>

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { MAX_ANSWER_BYTES } from '../../src/identity/kubernetes/exchange.ts'
 import { LABELS_FRESH_MS } from '../../src/identity/kubernetes/namespace-labels.ts'
+import { MAX_ANSWER_BYTES } from '../../src/lib/kubernetes/exchange.ts'
 import { newAuthority } from '../support/certificates.ts'
 import { failsWith, type KubernetesApiServer } from '../support/kubernetes-api.ts'
 import { faults, startJwksServer } from '../support/oidc-issuer.ts'

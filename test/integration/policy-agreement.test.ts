@@ -24,6 +24,7 @@ type Ask = {
   body?: Record<string, unknown>
   /** `GET` has its fields in the query. */
   query?: string
+  wrapTtl?: string
 }
 
 /** Nothing here changes anything, whether or not it is let in. */
@@ -41,6 +42,26 @@ const ASKS: readonly Ask[] = [
   { method: 'PUT', path: 'sys/leases/lookup', operation: 'update', body: { lease_id: 'none' } },
   { method: 'GET', path: 'sys/none', operation: 'read' },
   { method: 'GET', path: 'none/at/all', operation: 'read' },
+  // One path under another name, or written in another way.
+  { method: 'PUT', path: 'sys/renew', operation: 'update', body: { lease_id: 'none' } },
+  { method: 'PUT', path: 'sys/renew/none', operation: 'update' },
+  { method: 'PUT', path: 'sys/revoke', operation: 'update', body: { lease_id: 'none' } },
+  { method: 'PUT', path: 'sys/revoke/none', operation: 'update' },
+  { method: 'PUT', path: 'sys/revoke-prefix/none/creds', operation: 'update' },
+  { method: 'PUT', path: 'sys/leases/revoke-force/none/creds', operation: 'update' },
+  { method: 'GET', path: '/database//roles/app/', operation: 'read' },
+  { method: 'GET', path: 'sys/policy/NONE', operation: 'read' },
+  { method: 'LIST', path: 'database/roles/', operation: 'list' },
+  // Asked of nobody but the handler.
+  { method: 'GET', path: 'sys/health', operation: 'read' },
+  { method: 'PUT', path: 'sys/wrapping/lookup', operation: 'update' },
+  { method: 'PUT', path: 'sys/wrapping/lookup', operation: 'update', body: { token: 'lh.none' } },
+  // Wrapped.
+  { method: 'GET', path: 'database/roles/app', operation: 'read', wrapTtl: '30' },
+  { method: 'GET', path: 'database/roles/app', operation: 'read', wrapTtl: '5m' },
+  { method: 'GET', path: 'database/roles/app', operation: 'read', wrapTtl: '2h' },
+  { method: 'GET', path: 'database/roles/app', operation: 'read', wrapTtl: '0' },
+  { method: 'PUT', path: 'sys/revoke/none', operation: 'update', wrapTtl: '5m' },
 ]
 
 const documents = fc.array(
@@ -57,6 +78,13 @@ const documents = fc.array(
         'database/creds/+',
         'sys/leases*',
         'sys/leases/lookup/',
+        'sys/leases/+/none',
+        'sys/leases/re*',
+        'sys/renew*',
+        'sys/revoke*',
+        'sys/policy/none',
+        'sys/policy/NONE',
+        'sys/wrapping/+',
         'sys/+',
         'none/+/all',
       ),
@@ -75,14 +103,23 @@ const documents = fc.array(
         'request.tls',
       ),
       denied: fc.boolean(),
+      wrapping: fc.constantFrom(
+        undefined,
+        undefined,
+        undefined,
+        'min_wrapping_ttl = "1m"',
+        'max_wrapping_ttl = "1h"',
+        'min_wrapping_ttl = "1m"\n  max_wrapping_ttl = "1h"',
+      ),
     })
-    .map(({ path, capabilities, deny, condition, denied }) =>
+    .map(({ path, capabilities, deny, condition, denied, wrapping }) =>
       rule(
         path,
         deny ? 'deny' : capabilities.join(' '),
         [
           ...(condition ? [`condition = ${JSON.stringify(condition)}`] : []),
           ...(denied && !deny ? ['denied_parameters = { "default_ttl" = [] }'] : []),
+          ...(wrapping && !deny ? [wrapping] : []),
         ].join('\n  '),
       ),
     ),
@@ -92,15 +129,28 @@ const documents = fc.array(
 /** `PATCH` in another type is refused before anybody is asked. */
 const PATCHED = { 'content-type': 'application/merge-patch+json' }
 
-const happens = ({ api }: Holder, { method, path, query = '', body }: Ask) => {
+const happens = ({ api }: Holder, { method, path, query = '', body, wrapTtl }: Ask) => {
   const listing = method === 'LIST'
   const asked = `${path}${listing ? '?list=true' : query}`
-  return statusOf(api(listing ? 'GET' : method, asked, body, method === 'PATCH' ? PATCHED : {}))
+  const headers = {
+    ...(method === 'PATCH' && PATCHED),
+    ...(wrapTtl !== undefined && { 'X-Vault-Wrap-TTL': wrapTtl }),
+  }
+  return statusOf(api(listing ? 'GET' : method, asked, body, headers))
 }
 
-const simulated = async ({ accessor }: Holder, { path, operation, body, query }: Ask): Promise<boolean> => {
+const simulated = async (
+  { accessor }: Holder,
+  { path, operation, body, query, wrapTtl }: Ask,
+): Promise<boolean> => {
   const parameters = body ?? (query === '?type=irrevocable' ? { type: 'irrevocable' } : {})
-  const { json } = await at.api('POST', 'sys/policies/simulate', { accessor, path, operation, parameters })
+  const { json } = await at.api('POST', 'sys/policies/simulate', {
+    accessor,
+    path,
+    operation,
+    parameters,
+    ...(wrapTtl !== undefined && { wrap_ttl: wrapTtl }),
+  })
   return json.data.allowed
 }
 
@@ -112,10 +162,11 @@ test('a simulation agrees with what happens, whatever the policies', async () =>
         ASKS.map(async (ask) => [ask, await happens(some, ask), await simulated(some, ask)] as const),
       )
       for (const [ask, status, allowed] of answers) {
-        expect([ask.method, ask.path, status !== 403]).toEqual([ask.method, ask.path, allowed])
+        const { method, path, wrapTtl } = ask
+        expect([method, path, wrapTtl, status !== 403]).toEqual([method, path, wrapTtl, allowed])
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 20 },
   )
 })
 
@@ -131,6 +182,118 @@ test('and so do capabilities where nothing hangs on the operation', async () => 
     expect(json.data.capabilities).toEqual(found)
     expect(await statusOf(some.api('GET', APP))).toBe(found[0] === 'read' ? 200 : 403)
   }
+})
+
+describe('a simulation', () => {
+  const ask = async (fields: object) => {
+    const { status, json } = await at.api('POST', 'sys/policies/simulate', fields)
+    expect(status).toBe(200)
+    return { ...json.data, warnings: json.warnings }
+  }
+
+  test('and capabilities are about the modern path, whichever name was asked by', async () => {
+    const modern = await holder(rule('sys/leases/renew', 'update'))
+    const legacy = await holder(rule('sys/renew', 'update'))
+    for (const path of ['sys/renew', 'sys/leases/renew', '/sys//renew/']) {
+      expect([path, await capabilities(modern, path)]).toEqual([path, ['update']])
+      expect([path, await capabilities(legacy, path)]).toEqual([path, ['deny']])
+    }
+    for (const [who, allowed] of [
+      [modern, true],
+      [legacy, false],
+    ] as const) {
+      const fields = { accessor: who.accessor, path: 'sys/renew', operation: 'update' }
+      expect((await ask(fields)).allowed).toBe(allowed)
+    }
+  })
+  const capabilities = async ({ accessor }: Holder, path: string) =>
+    (await at.api('POST', 'sys/capabilities-accessor', { accessor, path })).json.data.capabilities
+
+  test('of a login, and of whatever else asks for no token, has no rule', async () => {
+    const some = await holder(rule('sys/*', 'deny'))
+    expect(await ask({ accessor: some.accessor, path: 'sys/health' })).toMatchObject({
+      allowed: true,
+      reason: 'open',
+      rule: null,
+    })
+  })
+
+  test('tells which wrapping a rule wants', async () => {
+    const some = await holder(rule(APP, 'read', 'min_wrapping_ttl = "1m"'))
+    const { accessor } = some
+    expect(await ask({ accessor, path: APP })).toMatchObject({ allowed: false, reason: 'wrapping_ttl' })
+    expect(await ask({ accessor, path: APP, wrap_ttl: '1m' })).toMatchObject({ allowed: true })
+  })
+
+  test.each([
+    [{ path: 'database/roles/a/', operation: 'update' }, "cannot write to a path ending in '/'"],
+    [{ path: 'database/../sys' }, 'relative paths not supported'],
+    [{ path: '//' }, 'missing path'],
+    [{ path: 'x', wrap_ttl: 'soon' }, 'error parsing X-Vault-Wrap-TTL header: not a duration'],
+    [{ path: 'x', wrap_ttl: '0.1s' }, 'error parsing X-Vault-Wrap-TTL header: shorter than a second'],
+  ])('of what no request can be is refused as that is: %j', async (fields, text) => {
+    const { status, json } = await at.api('POST', 'sys/policies/simulate', { policies: 'root', ...fields })
+    expect([status, json.errors]).toEqual([400, [text]])
+  })
+
+  test.each<[string, object, string[] | null]>([
+    ['all that is asked for', { path: APP, policies: 'default' }, null],
+    ['the role', { path: 'database/creds/none' }, ['the role that this path names does not exist']],
+    ['the mount', { path: 'none/creds/app' }, ['nothing is mounted at this path']],
+    ['the path', { path: 'database/none' }, ['the mount has nothing at this path']],
+    ['the operation', { path: APP, operation: 'delete' }, ['this path does not take this operation']],
+    [
+      'policies',
+      { path: APP, policies: ['Gone', 'default', 'lost'] },
+      ['there is no policy "gone": it allows nothing', 'there is no policy "lost": it allows nothing'],
+    ],
+    [
+      'the auth mount',
+      { path: APP, mount: 'auth/none' },
+      ['nothing is mounted at "auth/none/": nobody logs in there'],
+    ],
+  ])('warns when there is not: %s', async (_, fields, warnings) => {
+    expect((await ask({ policies: 'root', ...fields })).warnings).toEqual(warnings)
+  })
+
+  test('of a bearer whose policy is gone warns too', async () => {
+    const some = await holder(rule(APP, 'read'))
+    await at.api('DELETE', `sys/policies/acl/${some.policies[0]}`)
+    const { allowed, warnings } = await ask({ accessor: some.accessor, path: APP })
+    expect([allowed, warnings]).toEqual([false, [expect.stringContaining(some.policies[0] ?? 'none')]])
+  })
+})
+
+describe('a simulation of one who is imagined reads templates as those of a login', () => {
+  let accessor: string
+  beforeAll(async () => {
+    await at.api('POST', 'sys/auth/shop', { type: 'jwt' })
+    accessor = (await at.api('GET', 'sys/auth/shop')).json.data.accessor
+  })
+  const who = { mount: 'auth/shop', subject: 'alice', metadata: { team: 'app' }, groups: ['app'] }
+
+  test.each<[string, string, object, boolean]>([
+    ['identity.entity.aliases.$.name', 'alice', who, true],
+    ['identity.entity.aliases.$.metadata.team', 'app', who, true],
+    ['identity.groups.names.app.name', 'app', who, true],
+    ['identity.entity.id', 'e1', { ...who, entity_id: 'e1' }, true],
+    ['identity.entity.name', 'entity_e1', { ...who, entity_id: 'e1' }, true],
+    ['identity.entity.aliases.$.id', 'e1', { ...who, entity_id: 'e1' }, true],
+    ['identity.entity.id', 'e1', who, false],
+    ['identity.entity.aliases.$.name', 'alice', { ...who, mount: 'auth/token' }, false],
+    // Nobody has any: entities are what logins say.
+    ['identity.entity.metadata.team', 'app', who, false],
+    ['identity.groups.names.app.name', 'app', { groups: ['app'] }, false],
+  ])('%s as %s of %j: %s', async (selector, value, fields, allowed) => {
+    const policy = rule(`database/creds/{{${selector.replace('$', accessor)}}}`, 'read')
+    const { policies } = await holder(policy)
+    const { json } = await at.api('POST', 'sys/policies/simulate', {
+      policies,
+      path: `database/creds/${value}`,
+      ...fields,
+    })
+    expect(json.data.allowed).toBe(allowed)
+  })
 })
 
 describe('an endpoint that needs sudo', () => {

@@ -179,7 +179,7 @@ describe('connections', () => {
     expect(warnings.join()).toContain('reserved')
     await target.sql(`ALTER ROLE ${username} NOCREATEROLE`)
     expect((await target.open().probe()).missing).toEqual([
-      `CREATEROLE (run: ALTER ROLE "${username}" CREATEROLE)`,
+      `CREATEROLE, or this version's functions in its place (install what \`leasehold target sql\` prints, or run: ALTER ROLE "${username}" CREATEROLE)`,
     ])
     expect((await target.open().probe()).missing).toHaveLength(1)
     expect(

@@ -242,6 +242,14 @@ describe('over the API', () => {
     await world.at.ledger.ledger.query('delete from leasehold.rate_count')
   })
 
+  const turnedAway = async () => {
+    const { rows } = await world.at.ledger.ledger.query<{ body: string }>(
+      `select body from leasehold.audit_event where body::jsonb -> 'outcome' ->> 'status' = '429'
+       and body::jsonb -> 'details' -> 'limited_by' ->> 'limit' <> 'failed-logins-by-role'`,
+    )
+    return rows.map(({ body }) => JSON.parse(body))
+  }
+
   test('too many bad tokens of one address for a role shut out that address for that role for a while', async () => {
     await world.at.ledger.ledger.query(
       `update public.test_clock set stopped_at = date_trunc('second', now())`,
@@ -259,6 +267,21 @@ describe('over the API', () => {
     expect(shutOut.status).toBe(429)
     expect(shutOut.json).toEqual({ errors: ['too many failed logins; try again later'] })
     expect(shutOut.headers.get('retry-after')).toBe('60')
+    expect(tally(await Promise.all(Array.from({ length: 20 }, () => failing('app'))))).toEqual({ 429: 20 })
+    expect(await turnedAway()).toMatchObject([
+      {
+        type: 'login',
+        who: { source_address: '127.0.0.1' },
+        what: { path: 'auth/jwt/login', parameters: { role: 'app' } },
+        details: {
+          limited_by: {
+            limit: 'failed-logins-by-source-and-role',
+            counted_by: 'ip and role',
+            max: FAILED_LOGINS.perSourceAndRole,
+          },
+        },
+      },
+    ])
     expect(await world.census()).toEqual(before)
     expect((await world.login('other')).status).toBe(200)
     expect((await world.at.api('GET', 'auth/token/lookup-self')).status).toBe(200)

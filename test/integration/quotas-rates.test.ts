@@ -157,6 +157,170 @@ describe('a rate limit', () => {
   })
 })
 
+describe('a rate limit on a connection', () => {
+  const LIMIT = { path: 'database', target: 'db', rate: 3, interval: 60 }
+  const other = async () => {
+    const { data } = (await world.api('GET', 'database/config/db')).json
+    const { connection_details, verify_connection: _, ...rest } = data
+    const { admin: username, password } = world.target
+    const fields = { ...rest, ...connection_details, username, password, allowed_roles: '*' }
+    await world.api('POST', 'database/config/other', fields)
+    await world.api('POST', 'database/roles/other', { db_name: 'other', member_of: world.target.readers })
+    await world.api('POST', 'database/roles/second', { db_name: 'db', member_of: world.target.readers })
+  }
+
+  test('counts what is asked of its roles by all together, on both servers, and nothing else', async () => {
+    await other()
+    await world.quota('rate-limit', 'spared', LIMIT)
+    const [one, two] = [await world.holder(), await world.holder()]
+    const asked = await times(10, (i) =>
+      world.take(i % 2 ? one : two, { role: i % 3 ? 'app' : 'second', second: i % 4 > 1 }),
+    )
+    expect(tally(asked)).toEqual({ 200: 3, 429: 7 })
+    const refused = await world.take(one)
+    expect(refused.json).toEqual({
+      errors: ['request path "database/creds/app": rate limit quota exceeded'],
+    })
+    expect(refused.headers.get('retry-after')).toBe('60')
+    expect((await world.take(one, { role: 'other' })).status).toBe(200)
+    expect((await roles()).status).toBe(200)
+    await world.ledger.advance(60)
+    expect((await world.take(one)).status).toBe(200)
+  })
+
+  test('is not used up by those whom policy refuses, or whom nobody knows', async () => {
+    await world.quota('rate-limit', 'spared', LIMIT)
+    const { json } = await world.api('POST', 'auth/token/create', { policies: ['none'] })
+    const strangers = await times(6, (i) =>
+      world.take({ token: i % 2 ? json.auth.client_token : 'guessed', accessor: '' }),
+    )
+    expect(tally(strangers)).toEqual({ 403: 6 })
+    const holder = await world.holder()
+    expect(tally(await times(4, () => world.take(holder)))).toEqual({ 200: 3, 429: 1 })
+  })
+
+  test('holds beside one without a connection, and its caller has to fit into both', async () => {
+    await world.quota('rate-limit', 'spared', LIMIT)
+    await world.quota('rate-limit', 'path', { path: 'database/creds/app', rate: 2, interval: 60 })
+    const holder = await world.holder()
+    expect(tally(await times(4, () => world.take(holder)))).toEqual({ 200: 2, 429: 2 })
+    expect((await world.take(holder, { role: 'second' })).status).toBe(200)
+    expect((await world.take(holder, { role: 'second' })).status).toBe(429)
+  })
+
+  test('may count each principal by itself, and a closer one comes first', async () => {
+    await world.quota('rate-limit', 'spared', LIMIT)
+    const close = { ...LIMIT, path: 'database/creds/app', rate: 1, group_by: 'principal' }
+    await world.quota('rate-limit', 'close', close)
+    for (const holder of [await world.holder(), await world.holder()]) {
+      expect(tally(await times(3, () => world.take(holder)))).toEqual({ 200: 1, 429: 2 })
+    }
+  })
+
+  test('is shown with it, and counts everybody together unless told otherwise', async () => {
+    await world.quota('rate-limit', 'spared', LIMIT)
+    expect((await world.api('GET', 'sys/quotas/rate-limit/spared')).json.data).toMatchObject({
+      path: 'database/',
+      target: 'db',
+      group_by: 'none',
+    })
+    const twice = await world.api('POST', 'sys/quotas/rate-limit/again', { ...LIMIT, rate: 9 })
+    expect(twice.text).toContain('quota rule with similar properties exists under the name')
+  })
+})
+
+describe('what a rate limit refuses is on record', () => {
+  const LIMIT = { path: 'database', rate: 2, interval: 60 }
+  type Event = { who: object; what: object; outcome: { status: number }; details?: object }
+  /** What was put on record since it was asked last, oldest first. */
+  const recorded = async (): Promise<Event[]> => {
+    const { rows } = await world.ledger.ledger.query<{ body: string }>(
+      `select body from leasehold.audit_event where body::jsonb -> 'outcome' ->> 'status' = '429'`,
+    )
+    const events = rows.slice(seen).map(({ body }) => JSON.parse(body) as Event)
+    seen = rows.length
+    return events
+  }
+  let seen = 0
+  beforeEach(() => recorded().then(() => {}))
+
+  test('once for each window, whichever server it came to, with the quota and what is known of the caller', async () => {
+    await world.quota('rate-limit', 'few', LIMIT)
+    const ask = (i: number) => roles('lh.guessed-token', i % 2 ? world.second : world.api)
+    for (const _ of [1, 2]) {
+      expect(tally(await times(40, ask))).toEqual({ 403: 2, 429: 38 })
+      expect(tally(await times(40, ask))).toEqual({ 429: 40 })
+      const events = await recorded()
+      expect(events).toMatchObject([
+        {
+          type: 'request',
+          who: { source_address: '127.0.0.1' },
+          what: { operation: 'read', path: 'database/roles/app' },
+          outcome: { status: 429, error: 'too_many_requests' },
+          details: {
+            limited_by: {
+              limit: 'rate-limit',
+              quota: 'few',
+              counted_by: 'ip',
+              max: 2,
+              window_seconds: 60,
+            },
+          },
+        },
+      ])
+      expect(Object.keys(events[0]?.who ?? {})).toEqual(['source_address'])
+      await world.ledger.advance(60)
+    }
+  })
+
+  test('once for each principal, who is named', async () => {
+    await world.quota('rate-limit', 'each', { ...LIMIT, group_by: 'principal' })
+    const holders = [await world.holder(), await world.holder()]
+    for (const { token } of holders) {
+      await times(10, (i) => roles(token, i % 2 ? world.second : world.api))
+    }
+    const events = await recorded()
+    expect(events).toMatchObject(
+      holders.map(({ accessor }) => ({
+        who: { accessor, source_address: '127.0.0.1' },
+        details: { limited_by: { quota: 'each', counted_by: 'principal' } },
+      })),
+    )
+  })
+
+  test('also where the limit is lowered below what was let through', async () => {
+    await world.quota('rate-limit', 'few', { ...LIMIT, rate: 20 })
+    expect(tally(await times(10, () => roles()))).toEqual({ 200: 10 })
+    await world.quota('rate-limit', 'few', { ...LIMIT, rate: 1 })
+    await times(10, () => roles())
+    expect((await recorded()).length).toBe(1)
+  })
+
+  test('of a connection too, though policy had let them in', async () => {
+    await world.quota('rate-limit', 'spared', { ...LIMIT, target: 'db' })
+    const holder = await world.holder()
+    expect(tally(await times(10, (i) => world.take(holder, { second: i % 2 > 0 })))).toEqual({
+      200: 2,
+      429: 8,
+    })
+    expect(await recorded()).toMatchObject([
+      {
+        who: { accessor: holder.accessor },
+        decision: { allowed: true, policy: 'taker' },
+        details: { limited_by: { quota: 'spared', counted_by: 'none' } },
+      },
+    ])
+  })
+
+  test('and takes little room, whatever was sent', async () => {
+    await world.quota('rate-limit', 'few', { ...LIMIT, rate: 1 })
+    const path = `database/roles/"${'z'.repeat(4_000)}`
+    await times(2, () => world.api('POST', path, { a: 'x'.repeat(9_000) }, { 'X-Vault-Token': '' }))
+    const [event] = await recorded()
+    expect(JSON.stringify(event).length).toBeLessThan(1_500)
+  })
+})
+
 describe('what a quota may be', () => {
   const stored = () => world.count('from leasehold.quota')
 
@@ -178,6 +342,9 @@ describe('what a quota may be', () => {
     ['rate-limit', { rate: 1, secondary_rate: 5 }, `'secondary_rate' is not supported`],
     ['rate-limit', { rate: 1, role: 'app' }, 'role: quotas on login roles'],
     ['rate-limit', { rate: 1, path: 'nowhere/x' }, 'invalid mount path "nowhere/x/"'],
+    ['rate-limit', { rate: 1, target: 'db' }, `'target' is invalid`],
+    ['rate-limit', { rate: 1, path: 'database', target: 'none' }, 'failed to find entry for connection'],
+    ['rate-limit', { rate: 1, path: 'auth/token', target: 'db' }, 'failed to find entry for connection'],
     ['lease-count', {}, `'max_leases' is invalid`],
     ['lease-count', { max_leases: 0 }, `'max_leases' is invalid`],
     ['lease-count', { max_leases: -5 }, `'max_leases' is invalid`],
@@ -223,6 +390,7 @@ describe('what a quota may be', () => {
       name: 'shown',
       path: 'database/creds/app',
       role: '',
+      target: '',
       rate: 897.3,
       interval: 120,
       block_interval: 300,

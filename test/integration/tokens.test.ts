@@ -61,6 +61,7 @@ describe('proving a token', () => {
       metadata: {},
       lastUse: false,
       entityId: '',
+      treeId: entry.accessor,
       identity: NO_LOGIN,
     })
   })

@@ -365,12 +365,14 @@ describe('the database', () => {
   test('says when it cannot be reached', async () => {
     const away = createWrapping({
       ...at.ledger.ledger,
-      query: async () => {
+      transaction: async () => {
         throw new Error('away')
       },
     })
     const begun: string[] = []
-    const kept = away.wrap('{}', { ttlSeconds: 1, creationPath: 'a' }, (token) => begun.push(token.reveal()))
+    const kept = away.wrap('{}', { ttlSeconds: 1, creationPath: 'a', principalId: 'p' }, (token) =>
+      begun.push(token.reveal()),
+    )
     await expect(kept).rejects.toThrow('away')
     expect(begun, 'what may have been written can be dropped').toHaveLength(1)
   })

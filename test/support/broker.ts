@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import nodeVault from 'node-vault'
 import pg from 'pg'
 import { inject } from 'vitest'
-import { type Broker, compose } from '../../src/compose.ts'
+import { type Broker, type BrokerSettings, compose } from '../../src/compose.ts'
 import { createLogger } from '../../src/lib/log.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import type { TracingSettings } from '../../src/lib/tracing-settings.ts'
@@ -98,8 +98,10 @@ export const MASTER_KEY = Buffer.alloc(32, 5).toString('base64')
 export async function openTestBroker({
   worker = false,
   sweepIntervalMs = 1_000,
+  reconcileIntervalMs = 0,
   queueUrl = inject('redisUrl'),
   tracing = undefined as TracingSettings | undefined,
+  secretStores = undefined as BrokerSettings['secretStores'],
 } = {}): Promise<TestBroker> {
   const ledger = await openTestLedger()
   const target = await openSharedTarget()
@@ -110,7 +112,9 @@ export async function openTestBroker({
       queueUrl: sensitive(queueUrl),
       masterKey: sensitive(MASTER_KEY),
       sweepIntervalMs,
+      reconcileIntervalMs,
       tracing,
+      secretStores,
       log: createLogger('silent', 'json'),
     })
     opened.push(broker)

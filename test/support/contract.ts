@@ -112,16 +112,18 @@ type Operation = {
 }
 type KnownPath = { path: string; item: PathItem; pattern: RegExp; names: string[] }
 
-/** Auth mounts that were seen being enabled, by path, and their types: the paths of two types look alike. */
+/** Mounts that were seen being enabled, by path, and their types: the paths of two types look alike. */
 const authMounts = new Map<string, string>()
+const secretMounts = new Map<string, string>([['kubernetes', 'kubernetes']])
 
-const ENABLING = /^\/v1\/sys\/auth\/(.+?)\/*$/
+const ENABLING = /^\/v1\/sys\/(auth|mounts)\/(.+?)\/*$/
 
 function noteMount({ method, url, status, requestBody }: Exchange): void {
-  const [, path] = ENABLING.exec(decodeURIComponent(new URL(url).pathname)) ?? []
+  const [, where, path] = ENABLING.exec(decodeURIComponent(new URL(url).pathname)) ?? []
   if (path === undefined || !['POST', 'PUT'].includes(method) || status > 299) return
   const { type } = (jsonOf(requestBody ?? '') ?? {}) as { type?: unknown }
-  if (typeof type === 'string') authMounts.set(path, type)
+  const mounts = where === 'auth' ? authMounts : secretMounts
+  if (typeof type === 'string') mounts.set(path, type)
 }
 
 /** What a path captures of one that was asked. `/auth/{jwt_mount}/` is where a mount is `jwt`, as far as is known. */
@@ -129,6 +131,10 @@ function capturedBy(pattern: RegExp, asked: string): Record<string, string> | un
   const match = pattern.exec(asked)
   const captured = { ...match?.groups }
   const isOther = Object.entries(captured).some(([name, path]) => {
+    if (name === 'mount' || name === 'kubernetes_secrets_mount') {
+      const isKubernetes = secretMounts.get(path) === 'kubernetes'
+      return isKubernetes !== (name === 'kubernetes_secrets_mount')
+    }
     const type = /^(\w+)_mount$/.exec(name)?.[1]
     return type !== undefined && (authMounts.get(path) ?? type) !== type
   })

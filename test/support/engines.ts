@@ -1,6 +1,7 @@
 import type { AdminCredentials, EngineType, Spec } from '../../src/engine/engine.ts'
 import { postgres } from '../../src/engine/postgres/postgres.ts'
-import { sensitive } from '../../src/lib/sensitive.ts'
+import { KUBERNETES_RIGS } from './kubernetes-rig.ts'
+import { MYSQL_RIGS } from './mysql-rig.ts'
 import { MAJORS, startTestPostgres } from './postgres.ts'
 import { ADMIN_KINDS, openPostgresTarget } from './postgres-target.ts'
 
@@ -16,6 +17,8 @@ export type Rig = {
   deadTarget: Spec
   /** Opens a session with what a lease handed out; fails when the login is refused. */
   logIn(secret: Readonly<Record<string, unknown>>): Promise<Guest>
+  /** The account's name as what a lease hands out tells it; for most it is the `username`. */
+  nameIn?(secret: Readonly<Record<string, unknown>>): string
   /** Every account on the target that the engine could have made, by name. */
   accountNames(): Promise<string[]>
   /** When the target itself will refuse the login, null where it never does. */
@@ -29,8 +32,9 @@ export type Guest = {
   leave(): Promise<void>
 }
 
-/** Every implementation of the seam, by a name for the report. */
-export const RIGS: readonly { name: string; start(): Promise<Rig> }[] = MAJORS.flatMap((major) =>
+export type NamedRig = { name: string; start(): Promise<Rig> }
+
+const POSTGRES_RIGS: NamedRig[] = MAJORS.flatMap((major) =>
   ADMIN_KINDS.map((kind) => ({
     name: `PostgreSQL ${major}, admin with ${kind}`,
     start: async (): Promise<Rig> => {
@@ -39,7 +43,7 @@ export const RIGS: readonly { name: string; start(): Promise<Rig> }[] = MAJORS.f
       return {
         type: postgres,
         target: target.spec,
-        admin: { username: target.admin.username, password: sensitive(target.admin.password) },
+        admin: target.credentials,
         role: target.role,
         brokenRole: postgres.checkRole({ member_of: ['no such group'] }).spec,
         deadTarget: postgres.checkTarget({ connection_url: 'postgresql://127.0.0.1:1/nowhere' }).spec,
@@ -65,3 +69,6 @@ export const RIGS: readonly { name: string; start(): Promise<Rig> }[] = MAJORS.f
     },
   })),
 )
+
+/** Every implementation of the seam, by a name for the report. */
+export const RIGS: readonly NamedRig[] = [...POSTGRES_RIGS, ...MYSQL_RIGS, ...KUBERNETES_RIGS]

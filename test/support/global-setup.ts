@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node'
+import { startTestMariadb } from './mariadb.ts'
 import { startTestPostgres } from './postgres.ts'
 import { givenUrl } from './provision.ts'
 import { startRedis } from './redis.ts'
@@ -10,10 +11,12 @@ declare module 'vitest' {
     postgresUrl: string
     /** The run's shared Redis. */
     redisUrl: string
+    /** The superuser's URL on the run's shared MariaDB. */
+    mariadbUrl: string
   }
 }
 
-/** One PostgreSQL and one Redis for the whole run. Whatever still runs at its end is ended, and fails the run. */
+/** One PostgreSQL, one Redis and one MariaDB for the whole run. Whatever still runs at its end is ended, and fails the run. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const root = openTestRoot()
   // vitest leaves at once on a signal; so must they.
@@ -21,13 +24,17 @@ export default async function setup(project: TestProject): Promise<() => Promise
   process.once('exit', clear)
   const givenPostgres = process.env.TEST_POSTGRES_URL
   const givenRedis = givenUrl('redis')
-  const postgres = givenPostgres
-    ? undefined
-    : await startTestPostgres({ settings: { max_connections: '400' } })
-  const redis = givenRedis ? undefined : await startRedis()
+  const givenMariadb = givenUrl('mariadb')
+  const [postgres, redis, mariadb] = await Promise.all([
+    givenPostgres ? undefined : startTestPostgres({ settings: { max_connections: '400' } }),
+    givenRedis ? undefined : startRedis(),
+    givenMariadb ? undefined : startTestMariadb(),
+  ])
   project.provide('postgresUrl', givenPostgres ?? postgres?.url() ?? '')
   project.provide('redisUrl', givenRedis ?? redis?.url ?? '')
+  project.provide('mariadbUrl', givenMariadb ?? mariadb?.url ?? '')
   return async () => {
+    await mariadb?.remove()
     await redis?.stop()
     await postgres?.remove()
     process.off('exit', clear)

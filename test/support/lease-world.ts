@@ -1,8 +1,9 @@
 import { openTrail } from '../../src/audit/trail.ts'
 import { createTokenStore, type TokenStore } from '../../src/identity/tokens.ts'
+import { adminOf } from '../../src/lease/admin-credentials.ts'
 import { createLeaseBook, type LeaseBook } from '../../src/lease/book.ts'
 import { createEnder, type Ender } from '../../src/lease/ender.ts'
-import { adminCredentials, createEnrolment, type Enrolment } from '../../src/lease/enrolment.ts'
+import { createEnrolment, type Enrolment } from '../../src/lease/enrolment.ts'
 import { createIssuables } from '../../src/lease/issuables.ts'
 import { createIssue, type Issue, type IssueAsk, type Issued } from '../../src/lease/issue.ts'
 import { createMounts, type Mount, type Mounts } from '../../src/lease/mounts.ts'
@@ -18,6 +19,8 @@ import { createLogger } from '../../src/lib/log.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import type { Principal } from '../../src/policy/principal.ts'
 import { builtinSecretStore } from '../../src/secrets/builtin/builtin-store.ts'
+import { createCredentials } from '../../src/secrets/credentials.ts'
+import { secretStores } from '../../src/secrets/stores.ts'
 import { type FakeTarget, fakeTarget } from './fake-engine.ts'
 import { openTestLedger, type TestLedger } from './ledger.ts'
 import { aRequest, prove } from './tokens.ts'
@@ -120,14 +123,15 @@ export async function openLeaseWorld(
 
 async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string): Promise<LeaseProcess> {
   const engineTypes = [target.type]
-  const secrets = builtinSecretStore(sealedSecrets(ledger), MASTER_KEY)
+  const secrets = builtinSecretStore(sealedSecrets(ledger), { masterKey: MASTER_KEY })
+  const credentials = createCredentials(secretStores({ builtin: secrets, external: {}, default: 'builtin' }))
   const receipts = createReceiptSigner(await openSigner(secrets, 'test-installation'))
   const woken: string[] = []
   const wake = (targetId: string) => void woken.push(targetId)
   const targets = createTargets({
     ledger,
     engineTypes,
-    admin: (row) => adminCredentials(secrets, row),
+    admin: (row) => adminOf(credentials, row),
     onRecovery: createRecovery({ ledger, wake, log }),
   })
   const ender = createEnder({ ledger, trail: openTrail(ledger), targets, receipts, log, worker, wake })
@@ -148,11 +152,11 @@ async function leaseProcess(ledger: Ledger, target: FakeTarget, worker: string):
       leaseCounts: async () => [],
       wakeAt: wake,
     }),
-    renew: createRenew({ ledger, targets, wakeAt: wake }),
+    renew: createRenew({ ledger, targets, engineTypes, wakeAt: wake }),
     sweep: createSweep({ ledger, targets, ender, endExpiredTokens, intervalMs: 1_000_000, log }),
     mounts: createMounts({ ledger, types: { secret: ['database'], auth: [] }, wake }),
     roles: createRoles({ ledger, engineTypes }),
-    enrolment: createEnrolment({ ledger, secrets, engineTypes, wake }),
-    book: createLeaseBook(ledger),
+    enrolment: createEnrolment({ ledger, credentials, engineTypes, wake }),
+    book: createLeaseBook(ledger, engineTypes),
   }
 }

@@ -27,6 +27,7 @@ export async function seedRole(ledger: Ledger, { mount = 'database/', role = 'ap
       plugin: 'postgresql-database-plugin',
       spec: {},
       secretName: `target/${targetId}`,
+      passwordReference: null,
       allowedRoles: ['*'],
       verified: true,
       capabilities: null,

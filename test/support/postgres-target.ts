@@ -1,19 +1,28 @@
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import type { Account, Created, Ending, Engine, Spec, Ticket } from '../../src/engine/engine.ts'
+import type {
+  Account,
+  AdminCredentials,
+  Created,
+  Ending,
+  Engine,
+  Spec,
+  Ticket,
+} from '../../src/engine/engine.ts'
 import { postgres } from '../../src/engine/postgres/postgres.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { type Sensitive, sensitive } from '../../src/lib/sensitive.ts'
 import { createDatabase } from './database.ts'
 import type { TestPostgres } from './postgres.ts'
 
-/** Whose rights the broker works with: both must do everything. */
-export const ADMIN_KINDS = ['superuser', 'CREATEROLE'] as const
+/** Whose rights the broker works with: all must do everything. The last has none, and functions that were installed. */
+export const ADMIN_KINDS = ['superuser', 'CREATEROLE', 'definer functions'] as const
 export type AdminKind = (typeof ADMIN_KINDS)[number]
 
 /** A database to lease accounts on: a table `orders` that the group `readers` may read, and an admin account. */
 export type PostgresTarget = {
   admin: { username: string; password: string }
+  credentials: AdminCredentials
   database: string
   readers: string
   spec: Spec
@@ -21,6 +30,8 @@ export type PostgresTarget = {
   role: Spec
   /** An engine of its own, closed with the target. `place` replaces host and port, for a proxy in between. */
   open(change?: { fields?: Spec; place?: string }): Engine
+  /** Installs the functions, as a superuser would again for other roles or databases; nothing for other kinds of admin. */
+  installFunctions(ask?: { roles?: Spec[]; databases?: string[] }): Promise<void>
   /** Runs as the server's superuser, in the target's database or another. */
   sql(text: string, database?: string): Promise<pg.QueryResult['rows']>
   logIn(secret: Created['secret'], database?: string): Promise<pg.Client>
@@ -28,6 +39,8 @@ export type PostgresTarget = {
 }
 
 const ADMIN_PASSWORD = 'a password, of the admin'
+const ACCOUNT_KEY = 'of the installation, not of the target'
+const MAX_LEASE_SECONDS = 768 * 3_600
 
 export async function openPostgresTarget(server: TestPostgres, kind: AdminKind): Promise<PostgresTarget> {
   const suffix = randomBytes(4).toString('hex')
@@ -66,23 +79,38 @@ export async function openPostgresTarget(server: TestPostgres, kind: AdminKind):
       GRANT ${readers} TO ${admin.username} WITH ADMIN OPTION; GRANT pg_signal_backend TO ${admin.username};
       ALTER SCHEMA shop OWNER TO ${admin.username}; GRANT SELECT ON shop.orders TO ${admin.username} WITH GRANT OPTION`)
   }
+  if (kind === 'definer functions') {
+    await sql(`CREATE ROLE ${admin.username} LOGIN PASSWORD '${admin.password}'`)
+  }
   const fieldsAt = (place: string): Spec => ({
     connection_url: `postgresql://{{username}}:{{password}}@${place}/${database}`,
     username: admin.username,
   })
   const ownPlace = `${encodeURIComponent(server.socketDir)}:${server.port}`
+  const spec = postgres.checkTarget(fieldsAt(ownPlace)).spec
+  const role = postgres.checkRole({ member_of: [readers] }).spec
+  const credentials: AdminCredentials = {
+    username: admin.username,
+    password: sensitive(admin.password),
+    accountKey: sensitive(ACCOUNT_KEY),
+  }
+  const installFunctions: PostgresTarget['installFunctions'] = async ({ roles = [], databases } = {}) => {
+    if (kind !== 'definer functions') return
+    const ask = { target: spec, roles: [role, ...roles], databases, maxLeaseSeconds: MAX_LEASE_SECONDS }
+    for (const { database: where, sql: text } of postgres.enrolmentSql?.(ask) ?? []) await sql(text, where)
+  }
+  await installFunctions()
   return {
     admin,
+    credentials,
     database,
     readers,
-    spec: postgres.checkTarget(fieldsAt(ownPlace)).spec,
-    role: postgres.checkRole({ member_of: [readers] }).spec,
+    spec,
+    role,
+    installFunctions,
     open({ fields, place = ownPlace } = {}) {
       const { spec } = postgres.checkTarget({ ...fieldsAt(place), ...fields })
-      const engine = postgres.open(spec, async () => ({
-        username: admin.username,
-        password: sensitive(admin.password),
-      }))
+      const engine = postgres.open(spec, async () => credentials)
       engines.push(engine)
       return engine
     },

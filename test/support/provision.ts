@@ -12,9 +12,16 @@ export type Program = { command: string; env: Record<string, string> }
 /** What the tests need and npm cannot bring. The variable names a server of the user's own to use instead. */
 const PARTS = {
   redis: { variable: 'TEST_REDIS_URL', commands: ['redis-server', 'valkey-server'], debian: 'redis-server' },
+  mariadb: {
+    variable: 'TEST_MARIADB_URL',
+    commands: ['mariadbd'],
+    debian: 'mariadb-server',
+    service: 'mariadb',
+  },
 } as const satisfies Record<string, Part>
 
-type Part = { variable: string; commands: readonly string[]; debian: string }
+/** The service that the package brings is named as the package, unless said. */
+type Part = { variable: string; commands: readonly string[]; debian: string; service?: string }
 export type PartName = keyof typeof PARTS
 
 /** The server's URL, where the user gave us one to use. */
@@ -35,6 +42,9 @@ export async function provision(name: PartName): Promise<Program> {
     )
   }
 }
+
+/** Whether the program is there without having to be brought. */
+export const isOnPath = async (name: PartName): Promise<boolean> => (await onPath(PARTS[name])) !== undefined
 
 async function onPath({ commands }: Part): Promise<Program | undefined> {
   // Where Debian puts servers, which ordinary users do not have on their path.
@@ -89,7 +99,7 @@ mv "$policy.new" "$policy"
 install() { apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install -y --no-install-recommends "$1"; }
 install "$1" || { apt-get -o DPkg::Lock::Timeout=300 update && install "$1"; }
 # Nor at the next boot.
-if command -v systemctl >/dev/null; then systemctl disable "$1" || true; fi
+if command -v systemctl >/dev/null; then systemctl disable "$2" || true; fi
 `
 
 async function install(part: Part): Promise<Program> {
@@ -97,7 +107,7 @@ async function install(part: Part): Promise<Program> {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   // In a session of its own: Ctrl-C in the middle of dpkg leaves a package half installed.
   const how = { env, detached: true, maxBuffer: 1 << 26 }
-  await run('/bin/sh', ['-c', INSTALL, 'sh', part.debian], how)
+  await run('/bin/sh', ['-c', INSTALL, 'sh', part.debian, part.service ?? part.debian], how)
   const program = await onPath(part)
   if (!program) throw new Error(`${part.debian} is installed, but ${part.commands.join(' or ')} does not run`)
   return program

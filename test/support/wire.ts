@@ -29,6 +29,7 @@ const aPrincipal = (changes: Partial<Principal> = {}): Principal => ({
   lastUse: false,
   metadata: {},
   entityId: '',
+  treeId: 'accessor-of-good',
   identity: NO_LOGIN,
   ...changes,
 })
@@ -59,6 +60,7 @@ export function judgedBy(mayBe: (question: Question) => boolean): Authorizer {
 
 export const unlimited: AppParts['limits'] = {
   rateAt: async () => undefined,
+  rateOfTarget: async () => undefined,
   takeRate: async () => undefined,
   attempts: (_, logIn) => logIn(),
 }

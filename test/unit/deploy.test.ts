@@ -49,7 +49,12 @@ describe('docker-compose.yml', () => {
       ['worker', 2],
     ])
     expect(new Set(ours.map(([, { image }]) => image)).size).toBe(1)
-    expect(published.map(([name, { ports }]) => [name, ports])).toEqual([['proxy', ['127.0.0.1:8200:8200']]])
+    expect(published.map(([name, { ports }]) => [name, ports])).toEqual([
+      ['proxy', ['127.0.0.1:8200:8200']],
+      // Not there unless its profile is asked for.
+      ['k3s', ['127.0.0.1:6443:6443']],
+    ])
+    expect(compose.services.k3s).toMatchObject({ profiles: ['kubernetes'] })
   })
 
   test.each(ours)('%s has settings that the program takes', (_, { command, environment = {} }) => {
@@ -66,7 +71,7 @@ describe('docker-compose.yml', () => {
   })
 
   test.each(Object.entries(compose.services))('%s has a pinned image and refers to what exists', (_, of) => {
-    expect(of.image).toMatch(/:\d+\.\d+/)
+    expect(of.image).toMatch(/:v?\d+\.\d+/)
     for (const name of Object.keys(of.depends_on ?? {})) expect(compose.services).toHaveProperty(name)
     for (const name of of.networks) expect(compose.networks).toHaveProperty(name)
     for (const { source } of of.secrets ?? []) expect(compose.secrets).toHaveProperty(source)

@@ -17,15 +17,18 @@ const namesInFirstCells = (document: string): string[] =>
 const sorted = (names: Iterable<string>): string[] => [...new Set(names)].sort()
 
 test('the table of settings in the README is the settings there are', () => {
-  const settings = read('src/config.ts').match(/\bLEASEHOLD_[A-Z_]+\b/g) ?? []
+  const sources = ['src/config.ts', ...readdirSync('src/config').map((file) => join('src/config', file))]
+    .map(read)
+    .join()
+  const settings = sources.match(/\bLEASEHOLD_[A-Z_]*[A-Z]\b/g) ?? []
   const documented = namesInFirstCells(read('README.md')).filter((name) => name.startsWith('LEASEHOLD_'))
   expect(sorted(documented)).toEqual(sorted(settings))
   expect(documented).toHaveLength(new Set(documented).size)
 })
 
-describe('docs/postgresql.md has a row for every field of', () => {
+describe('docs/postgresql.md and docs/mysql.md have a row for every field of', () => {
   const source = read('src/http/database.ts')
-  const documented = namesInFirstCells(read('docs/postgresql.md'))
+  const documented = ['docs/postgresql.md', 'docs/mysql.md'].flatMap((file) => namesInFirstCells(read(file)))
 
   test.each(['CONFIG_OWN', 'CONFIG_SPEC', 'ROLE_OWN', 'ROLE_SPEC'])('%s', (table) => {
     const [, body = ''] = new RegExp(`^const ${table} = \\{([^}]*)\\}`, 'm').exec(source) ?? []

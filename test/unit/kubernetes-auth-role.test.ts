@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { checkKubernetesRole } from '../../src/identity/kubernetes/role.ts'
-import { parseSelector, selects } from '../../src/identity/kubernetes/selector.ts'
+import { parseSelector, selects } from '../../src/lib/kubernetes/selector.ts'
 
 const FIELDS = { bound_service_account_names: ['app'], bound_service_account_namespaces: ['team-*'] }
 const SELECTOR = 'bound_service_account_namespace_selector'

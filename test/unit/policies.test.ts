@@ -54,6 +54,7 @@ const somebody = (changes: Partial<Principal> = {}): Principal => ({
   tokenHardExpiresAt: null,
   lastUse: false,
   entityId: '',
+  treeId: 'a',
   identity: NO_LOGIN,
   ...changes,
 })

@@ -1,9 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import {
-  EMBEDDED_PASSWORD_WARNING,
-  liftPassword,
-  parsePlace,
-} from '../../src/engine/postgres/connection-url.ts'
+import { EMBEDDED_PASSWORD_WARNING } from '../../src/engine/connection-url.ts'
+import { liftPassword, parsePlace } from '../../src/engine/postgres/connection-url.ts'
 import { checkRole } from '../../src/engine/postgres/role.ts'
 import { checkTarget, readTarget } from '../../src/engine/postgres/target.ts'
 import { tlsOptions } from '../../src/engine/postgres/tls.ts'

@@ -1,11 +1,13 @@
 import pg from 'pg'
-import { type AdminCredentials, EngineError } from '../engine.ts'
+import type { Sensitive } from '../../lib/sensitive.ts'
+import { type Admin, EngineError, type Lane } from '../engine.ts'
+import { type Functions, hasFunctions, isOurVersion, VERSION_QUERY } from './definer.ts'
 import { isLoginRefused, toEngineError } from './errors.ts'
 import type { Target } from './target.ts'
 import { NO_TLS_ANSWER, tlsOptions } from './tls.ts'
 
 /** Issuing and ending have connections of their own, so that a flood of new leases cannot hold up an old one's end. */
-export type Lane = 'issuing' | 'ending'
+const LANES = ['issuing', 'ending'] as const satisfies Lane[]
 
 export type Session = pg.ClientBase
 
@@ -13,6 +15,9 @@ export type Session = pg.ClientBase
 export type Facts = {
   version: number
   isSuperuser: boolean
+  createsRoles: boolean
+  /** What to work by in place of rights of our own, where it is installed. */
+  functions: Functions | undefined
   /** The account we are logged in as. */
   admin: string
   database: string
@@ -49,60 +54,74 @@ const PREPARE_SESSION = `
   SET statement_timeout = ${STATEMENT_TIMEOUT_MS}; SET lock_timeout = ${LOCK_TIMEOUT_MS};
   SET idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS};
   SET standard_conforming_strings = on; SET timezone = 'UTC'; SET datestyle = 'ISO';
+  SET default_transaction_isolation = 'read committed';
   SET client_min_messages = warning; SET search_path = ${SAFE_SEARCH_PATH};
   SELECT set_config('synchronous_commit', 'local', false) WHERE current_setting('synchronous_commit') = 'off';
   SELECT current_setting('server_version_num')::int AS version, current_user AS admin,
          current_database() AS database, pg_is_in_recovery() AS is_standby,
-         (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS is_superuser`
+         rolsuper AS is_superuser, rolcreaterole AS creates_roles, ${hasFunctions('current_user')} AS has_functions
+  FROM pg_catalog.pg_roles WHERE rolname = current_user`
 
-type Pools = Record<Lane, pg.Pool> & { options: pg.ClientConfig; facts: Map<Session, Facts> }
+type LanePool = {
+  pool: pg.Pool
+  options: pg.ClientConfig
+  facts: Map<Session, Facts>
+  accountKey: Sensitive | undefined
+  onLogin: (accepted: boolean) => void
+}
+type WithRetry = <T>(lane: Lane, attempt: (pool: LanePool) => Promise<T>) => Promise<T>
 
 /** Connects lazily. A refused login asks for the credentials again, once, since they may have been rotated. */
-export function openConnections(target: Target, admin: () => Promise<AdminCredentials>): Connections {
-  let current: Promise<Pools> | undefined
-  let built: Pools | undefined
+export function openConnections(target: Target, admin: Admin): Connections {
+  const current: Partial<Record<Lane, Promise<LanePool>>> = {}
+  const built: Partial<Record<Lane, LanePool>> = {}
   // As libpq: TLS is for TCP.
   let plain = target.sslMode === 'disable' || target.place.host.startsWith('/')
   let closed = false
   const busy = new Set<pg.PoolClient>()
 
-  const opened = (): Promise<Pools> => {
+  const opened = (lane: Lane): Promise<LanePool> => {
     if (closed) throw new EngineError('unreachable', 'the connections to this target are closed')
-    current ??= buildPools(target, admin, plain).then(
-      (pools) => {
-        built = pools
-        return pools
+    current[lane] ??= buildPool(target, lane, admin, plain).then(
+      (pool) => {
+        built[lane] = pool
+        return pool
       },
       (error) => {
-        current = undefined
+        delete current[lane]
         throw error
       },
     )
-    return current
+    return current[lane]
   }
 
-  const discard = (stale: Promise<Pools>): void => {
-    if (current === stale) current = undefined
-    void stale.then(endPools, () => {})
+  const discard = (lane: Lane, stale: Promise<LanePool>): void => {
+    if (current[lane] === stale) delete current[lane]
+    void stale.then(endPool, () => {})
   }
 
   /** Tries again with what may have changed: the credentials, or TLS that the server turned out not to speak. */
-  const withRetry = async <T>(attempt: (pools: Pools) => Promise<T>): Promise<T> => {
-    const pools = opened()
+  const withRetry: WithRetry = async (lane, attempt) => {
+    const opening = opened(lane)
+    const pool = await opening
     try {
-      return await attempt(await pools)
+      return await attempt(pool)
     } catch (error) {
       const downgrade = !plain && mayGoPlain(target) && isNoTls(error)
       if (!downgrade && !isLoginRefused(error)) throw error
+      if (!downgrade) pool.onLogin(false)
       plain ||= downgrade
-      discard(pools)
-      return attempt(await opened())
+      discard(lane, opening)
+      return attempt(await opened(lane))
     }
   }
 
-  const acquire = async (lane: Lane): Promise<{ client: pg.PoolClient; pools: Pools }> => {
+  const acquire = async (lane: Lane): Promise<{ client: pg.PoolClient; facts: Facts }> => {
     try {
-      return await withRetry(async (pools) => ({ client: await pools[lane].connect(), pools }))
+      return await withRetry(lane, async ({ pool, facts }) => {
+        const client = await pool.connect()
+        return { client, facts: facts.get(client) as Facts }
+      })
     } catch (error) {
       if (error instanceof Error && error.message === ALL_BUSY) {
         throw new EngineError('blocked', `all our connections for ${lane} stayed busy`)
@@ -112,11 +131,11 @@ export function openConnections(target: Target, admin: () => Promise<AdminCreden
   }
 
   const lend = async <T>(lane: Lane, work: Work<T>, afterwards?: Afterwards): Promise<T> => {
-    const { client, pools } = await acquire(lane)
+    const { client, facts } = await acquire(lane)
     busy.add(client)
     let done = false
     try {
-      const answer = await work(client, pools.facts.get(client) as Facts)
+      const answer = await work(client, facts)
       await afterwards?.(client)
       done = true
       return answer
@@ -133,15 +152,20 @@ export function openConnections(target: Target, admin: () => Promise<AdminCreden
     useForOwnSql: (lane, work) => lend(lane, work, scrub),
     elsewhere: (database, work) => withOwnClient(withRetry, database, work),
     async warm() {
-      const pools = await opened()
+      const { pool } = await opened('ending')
       // A lost one is opened again here, before accounts are made that could use up the server's slots.
-      if (pools.ending.totalCount === 0) await lend('ending', async () => {})
+      if (pool.totalCount === 0) await lend('ending', async () => {})
     },
-    inUse: () => (built ? useOf(built) : []),
+    inUse: () =>
+      LANES.flatMap((lane) => {
+        const { pool } = built[lane] ?? {}
+        if (!pool) return []
+        return [{ lane, open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }]
+      }),
     async close() {
       closed = true
       for (const client of busy) void client.end().catch(() => {})
-      await current?.then(endPools, () => {})
+      await Promise.all(LANES.map((lane) => current[lane]?.then(endPool, () => {})))
     },
   }
 }
@@ -156,12 +180,8 @@ const mayGoPlain = ({ sslMode }: Target): boolean => sslMode === 'prefer' || ssl
 
 const isNoTls = (error: unknown): boolean => error instanceof Error && error.message === NO_TLS_ANSWER
 
-async function buildPools(
-  target: Target,
-  admin: () => Promise<AdminCredentials>,
-  plain: boolean,
-): Promise<Pools> {
-  const credentials = await admin()
+async function buildPool(target: Target, lane: Lane, admin: Admin, plain: boolean): Promise<LanePool> {
+  const credentials = await admin(lane)
   const facts = new Map<Session, Facts>()
   const options: pg.ClientConfig = {
     host: target.place.host,
@@ -176,27 +196,27 @@ async function buildPools(
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
   }
-  const pool = (max: number, min: number): pg.Pool =>
-    watched(
-      new pg.Pool({
-        ...options,
-        max,
-        min,
-        idleTimeoutMillis: IDLE_MS,
-        maxLifetimeSeconds: target.maxConnectionLifetimeSeconds,
-        onConnect: async (client) => {
-          facts.set(client, await prepare(client))
-        },
-      }),
-      facts,
-    )
-  const issuing = Math.max(1, target.maxOpenConnections - ENDING_CONNECTIONS)
-  return {
-    issuing: pool(issuing, Math.min(issuing, target.maxIdleConnections)),
-    ending: pool(ENDING_CONNECTIONS, 1),
-    options,
-    facts,
-  }
+  const { accountKey } = credentials
+  const onLogin = (accepted: boolean): void => credentials.onLogin?.(accepted)
+  const { max, min } = poolSize(target, lane)
+  const pool = new pg.Pool({
+    ...options,
+    max,
+    min,
+    idleTimeoutMillis: IDLE_MS,
+    maxLifetimeSeconds: target.maxConnectionLifetimeSeconds,
+    onConnect: async (client) => {
+      onLogin(true)
+      facts.set(client, await prepare(client, accountKey))
+    },
+  })
+  return { pool: watched(pool, facts), options, facts, accountKey, onLogin }
+}
+
+function poolSize(target: Target, lane: Lane): { max: number; min: number } {
+  if (lane === 'ending') return { max: ENDING_CONNECTIONS, min: 1 }
+  const max = Math.max(1, target.maxOpenConnections - ENDING_CONNECTIONS)
+  return { max, min: Math.min(max, target.maxIdleConnections) }
 }
 
 /** A connection that dies while nobody uses it is an event without a caller, and would end the process. */
@@ -206,7 +226,7 @@ function watched(pool: pg.Pool, facts: Map<Session, Facts>): pg.Pool {
   return pool
 }
 
-async function prepare(client: Session): Promise<Facts> {
+async function prepare(client: Session, accountKey: Sensitive | undefined): Promise<Facts> {
   // Between two queries of one piece of work there is no listener of the pool's.
   client.on('error', () => {})
   const results = (await client.query(PREPARE_SESSION)) as unknown as pg.QueryResult[]
@@ -217,8 +237,21 @@ async function prepare(client: Session): Promise<Facts> {
       'the server is a read-only standby; connection_url must follow the primary',
     )
   }
-  return { version: row.version, isSuperuser: row.is_superuser, admin: row.admin, database: row.database }
+  const { version, is_superuser: isSuperuser, creates_roles: createsRoles, admin, database } = row
+  // A superuser may do it all, and would only pay for the detour.
+  const callable = row.has_functions && !isSuperuser && isOurVersion(await functionsVersion(client))
+  return {
+    version,
+    isSuperuser,
+    createsRoles,
+    admin,
+    database,
+    functions: callable ? { accountKey } : undefined,
+  }
 }
+
+const functionsVersion = async (client: Session): Promise<number> =>
+  (await client.query(VERSION_QUERY)).rows[0].version
 
 /** DISCARD ALL undoes roles, settings, temporary tables and session locks, and with them our own settings. */
 async function scrub(client: Session): Promise<void> {
@@ -226,17 +259,13 @@ async function scrub(client: Session): Promise<void> {
   await client.query(PREPARE_SESSION)
 }
 
-async function withOwnClient<T>(
-  withRetry: <A>(attempt: (pools: Pools) => Promise<A>) => Promise<A>,
-  database: string,
-  work: Work<T>,
-): Promise<T> {
+async function withOwnClient<T>(withRetry: WithRetry, database: string, work: Work<T>): Promise<T> {
   const doing = `in database ${JSON.stringify(database)}`
-  const { client, facts } = await withRetry(async ({ options }) => {
+  const { client, facts } = await withRetry('ending', async ({ options, accountKey }) => {
     const candidate = new pg.Client({ ...options, database })
     try {
       await candidate.connect()
-      return { client: candidate, facts: await prepare(candidate) }
+      return { client: candidate, facts: await prepare(candidate, accountKey) }
     } catch (error) {
       void candidate.end().catch(() => {})
       throw error
@@ -253,12 +282,4 @@ async function withOwnClient<T>(
   }
 }
 
-const useOf = (pools: Pools): ReturnType<Connections['inUse']> =>
-  (['issuing', 'ending'] as const).map((lane) => {
-    const { totalCount: open, idleCount: idle, waitingCount: waiting } = pools[lane]
-    return { lane, open, idle, waiting }
-  })
-
-async function endPools({ issuing, ending }: Pools): Promise<void> {
-  await Promise.allSettled([issuing.end(), ending.end()])
-}
+const endPool = ({ pool }: LanePool): Promise<void> => pool.end().catch(() => {})

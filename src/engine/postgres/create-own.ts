@@ -7,6 +7,9 @@ import { runOwnSql } from './own-sql.ts'
 import { identifier, literal, markComment } from './sql.ts'
 import type { Target } from './target.ts'
 
+const NEEDS_CREATEROLE =
+  'creation_statements need an admin account with CREATEROLE, and this one works by functions instead; name groups in member_of'
+
 /**
  * Makes one account by its role's own SQL, alone in its transaction. What every account has is then added: the
  * expiry, the connection limit, the mark, and the groups of `member_of`.
@@ -17,6 +20,7 @@ export async function createWithOwnSql(
   order: Order,
 ): Promise<Map<Order, Created | EngineError>> {
   const answer = await connections.useForOwnSql('issuing', async (session, facts) => {
+    if (facts.functions && !facts.createsRoles) return new EngineError('denied', NEEDS_CREATEROLE)
     const { nowMs, groups } = await beginCreate(session, facts, [order])
     const problem = problemWith(order, groups, facts)
     if (problem) {

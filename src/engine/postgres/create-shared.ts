@@ -1,5 +1,6 @@
 import type { Created, EngineError } from '../engine.ts'
 import { type Facts, LOCK_TIMEOUT_MS, type Session } from './connections.ts'
+import { call, extensionKeyHash, type Functions, type Making } from './definer.ts'
 import { runIsolated } from './isolate.ts'
 import { beginCreate, createdAs, grantTexts, type Order, problemWith, validUntil } from './order.ts'
 import { identifier, literal, markComment, nameArray } from './sql.ts'
@@ -27,8 +28,7 @@ export async function createShared(
   const results = await runIsolated(
     session,
     good,
-    (batch) =>
-      [...batch.map((order) => createText(order, target, nowMs)), ...grantTexts(batch, facts)].join('; '),
+    (batch) => createTexts(batch, facts, target, nowMs),
     failures,
     // Another batch may hold a group for as long as it takes to make its accounts.
     { finish: `${oidsQuery(good)}; COMMIT`, searchLockMs: LOCK_TIMEOUT_MS },
@@ -37,6 +37,27 @@ export async function createShared(
   const made = good.filter((order) => !failures.has(order))
   return new Map([...answers, ...failures, ...readCreated(made, results.at(-2)?.rows ?? [])])
 }
+
+function createTexts(batch: readonly Order[], facts: Facts, target: Target, nowMs: number): string {
+  const { functions } = facts
+  if (functions) return call.make(batch.map((order) => making(order, functions, target, nowMs)))
+  return [...batch.map((order) => createText(order, target, nowMs)), ...grantTexts(batch, facts)].join('; ')
+}
+
+const making = (
+  { ticket, plan, verifier }: Order,
+  functions: Functions,
+  target: Target,
+  nowMs: number,
+): Making => ({
+  name: ticket.account.name,
+  lease: ticket.account.leaseId,
+  verifier,
+  key_hash: extensionKeyHash(functions, ticket.account.name),
+  until: Math.ceil((nowMs + ticket.lifetimeMs + target.expiryMarginMs) / 1_000),
+  connections: plan.connectionLimit,
+  groups: plan.memberOf,
+})
 
 function createText(order: Order, target: Target, nowMs: number): string {
   const { name, leaseId } = order.ticket.account

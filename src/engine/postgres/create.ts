@@ -1,17 +1,16 @@
 import { randomBase62 } from '../../lib/ids.ts'
 import { failed, ok, type Result } from '../../lib/result.ts'
+import { deadlineIn } from '../deadline.ts'
 import { type Created, EngineError, type Ticket } from '../engine.ts'
+import { PASSWORD_LENGTH } from '../target-fields.ts'
 import type { Connections } from './connections.ts'
 import { createWithOwnSql } from './create-own.ts'
 import { createShared } from './create-shared.ts'
-import { deadlineIn } from './deadline.ts'
 import { toEngineError } from './errors.ts'
 import type { Order } from './order.ts'
 import { readPlan } from './role.ts'
 import { scramVerifier } from './scram.ts'
 import type { Target } from './target.ts'
-
-const PASSWORD_LENGTH = 32
 
 /** Where the key derivation rules the cost, small batches on every connection use more of the server's cores. */
 const COSTLY_ITERATIONS = 512

@@ -1,5 +1,6 @@
 import type { Ending, EngineError, Evidence } from '../engine.ts'
 import type { Connections, Facts } from './connections.ts'
+import { call } from './definer.ts'
 import { many, runIsolated } from './isolate.ts'
 import { type Cut, type Item, lockOut, writersQuery } from './lock-out.ts'
 import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
@@ -59,8 +60,9 @@ function groupByMember(rows: readonly Membership[]): Map<string, Membership[]> {
 function stripText(
   batch: readonly Item[],
   memberships: Map<string, Membership[]>,
-  { version }: Facts,
+  { version, functions }: Facts,
 ): string {
+  if (functions) return call.strip(batch.map(({ found }) => found))
   const members = new Map<string, string[]>()
   const texts: string[] = []
   for (const { found } of batch) {

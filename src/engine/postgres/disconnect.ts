@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { call } from './definer.ts'
 import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
 import { becomeMember } from './membership.ts'
 import { preparedQuery, rollBackPrepared } from './prepared.ts'
@@ -22,11 +23,11 @@ export async function disconnect(
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
   const ended = await connections.use('ending', (session, facts) => endSessions(session, facts, endings))
-  const prepared = await connections.use(
-    'ending',
-    async (session) => (await session.query(preparedQuery(endings))).rows,
-  )
-  const rolledBack = await rollBackPrepared(connections, endings, prepared)
+  const { prepared, facts } = await connections.use('ending', async (session, facts) => ({
+    prepared: (await session.query(preparedQuery(endings))).rows,
+    facts,
+  }))
+  const rolledBack = await rollBackPrepared({ connections, facts }, endings, prepared)
   return new Map(
     endings.map((ending) => {
       const problem = ended.left.get(ending) ?? rolledBack.problems.get(ending)
@@ -75,7 +76,7 @@ export async function cutOnce(
   endings: readonly Ending[],
 ): Promise<SessionRow[]> {
   const rows = await cutSessions(session, facts, endings)
-  if (rows.every(({ allowed }) => allowed)) return rows
+  if (facts.functions || rows.every(({ allowed }) => allowed)) return rows
   await joinThose(session, facts, endings, rows)
   return cutSessions(session, facts, endings)
 }
@@ -85,9 +86,13 @@ const SIGNALS = `pg_has_role('pg_signal_backend', 'USAGE') OR pg_has_role(usesys
 /** Without its timeout argument: with one, the function waits in steps of 100 ms for one session after another. */
 async function cutSessions(
   session: Session,
-  { isSuperuser }: Facts,
+  { isSuperuser, functions }: Facts,
   endings: readonly Ending[],
 ): Promise<SessionRow[]> {
+  if (functions) {
+    const { rows } = await session.query(call.endSessions(theirOids(endings)))
+    return rows as SessionRow[]
+  }
   const result = await session.query(
     `SELECT pid, usesysid::text, usename, allowed, CASE WHEN allowed THEN pg_terminate_backend(pid) END
      FROM (SELECT pid, usesysid, usename, (${isSuperuser ? 'true' : SIGNALS}) AS allowed FROM pg_stat_activity

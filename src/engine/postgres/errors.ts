@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { EngineError, type EngineErrorKind } from '../engine.ts'
+import { isConnectionFault } from '../faults.ts'
 
 /** What an error of the driver means for us. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const KINDS: readonly (readonly [RegExp, EngineErrorKind])[] = [
@@ -35,35 +36,19 @@ function kindOf(error: ServerError): EngineErrorKind {
   return KINDS.find(([codes]) => codes.test(error.code))?.[1] ?? 'failed'
 }
 
+const isDriverError = (error: Error): boolean => error instanceof pg.DatabaseError
+
 /** Without a `cause`: the driver's error holds the statement, and that holds the verifier. */
 export function toEngineError(error: unknown, doing?: string): EngineError {
   if (error instanceof EngineError) return error
   const prefix = doing ? `${doing}: ` : ''
   if (!isServerError(error)) {
     const message = error instanceof Error ? error.message : String(error)
-    const kind = isConnectionFault(error) ? 'unreachable' : 'failed'
+    const kind = isConnectionFault(error, isDriverError) ? 'unreachable' : 'failed'
     return new EngineError(kind, `${prefix}${message || 'the connection failed'}`)
   }
   const detail = error.detail ? ` (${error.detail.replaceAll('\n', '; ')})` : ''
   return new EngineError(kindOf(error), `${prefix}${withoutVerifier(error.message + detail)} [${error.code}]`)
 }
-
-/** Codes of sockets, DNS and TLS as Node has them: ECONNREFUSED, EAI_AGAIN, ERR_SSL_…, SELF_SIGNED_CERT_IN_CHAIN. */
-const FAULT_CODE =
-  /^E[A-Z0-9]+$|^EAI_|^ERR_(SSL|TLS|SOCKET|STREAM)_|^ERR_OSSL|^(UNABLE|CERT|CRL|DEPTH|SELF|INVALID|PATH|HOSTNAME|ERROR_IN)_/
-/** What the driver says of a lost, refused or strange connection, in errors without a code. */
-const FAULT_WORDS =
-  /connection|connect\b|not queryable|timeout|SSL|TLS|SASL|SCRAM|pool after calling end|stream|socket/i
-
-/** Only these are a target that does not answer. A fault of our own code must not look like one. */
-function isConnectionFault(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const { code } = error as NodeJS.ErrnoException
-  if (typeof code === 'string' && FAULT_CODE.test(code)) return true
-  if (OUR_FAULTS.some((fault) => error instanceof fault)) return false
-  return error instanceof pg.DatabaseError || FAULT_WORDS.test(error.message)
-}
-
-const OUR_FAULTS = [TypeError, RangeError, ReferenceError, SyntaxError, EvalError, URIError]
 
 const withoutVerifier = (text: string): string => text.replace(/SCRAM-SHA-256\$[^\s'"]*/g, '[verifier]')

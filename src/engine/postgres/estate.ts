@@ -1,5 +1,6 @@
-import type { Ending, EngineError } from '../engine.ts'
+import { type Ending, EngineError } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { call } from './definer.ts'
 import { isStatementFault, toEngineError } from './errors.ts'
 import { many, runIsolated } from './isolate.ts'
 import type { Found } from './lookup.ts'
@@ -30,20 +31,10 @@ export async function handOver(
   const holdings = await connections.use('ending', (session) => findHoldings(session, leavers))
   if (holdings.length === 0) return
   const heirs = leavers.filter(({ found }) => holdings.some(({ oid }) => oid === found.oid))
-  await connections.use('ending', async (session, facts) => {
-    const refused = await becomeMember(
-      session,
-      facts,
-      heirs.map(({ found }) => found),
-    )
-    for (const leaver of heirs) {
-      const problem = refused.get(leaver.found)
-      if (problem) failures.set(leaver, problem)
-    }
-    for (const group of byOwner(heirs)) {
-      const problem = await useOwner(session, facts, (group[0] as Leaver).owner)
-      if (problem) for (const leaver of group) failures.set(leaver, problem)
-    }
+  const home = await connections.use('ending', async (session, facts) => {
+    // Functions need no such rights, and who may own what was decided when they were installed.
+    if (!facts.functions) await getRights(session, facts, heirs, failures)
+    return facts
   })
   const databases = new Set(holdings.map(({ database }) => database))
   for (const database of databases) {
@@ -53,13 +44,34 @@ export async function handOver(
         holdings.some((holding) => holding.oid === leaver.found.oid && holding.database === database),
     )
     if (there.length === 0) continue
-    await settleDatabase(connections, database, there, failures)
+    await settleDatabase(connections, home, database, there, failures)
     for (const leaver of there) {
       const owned = holdings.some(
         ({ oid, owns, ...holding }) => owns && oid === leaver.found.oid && holding.database === database,
       )
       if (owned && !failures.has(leaver)) noteHandedOver(leaver, database)
     }
+  }
+}
+
+async function getRights(
+  session: Session,
+  facts: Facts,
+  heirs: readonly Leaver[],
+  failures: Map<Leaver, EngineError>,
+): Promise<void> {
+  const refused = await becomeMember(
+    session,
+    facts,
+    heirs.map(({ found }) => found),
+  )
+  for (const leaver of heirs) {
+    const problem = refused.get(leaver.found)
+    if (problem) failures.set(leaver, problem)
+  }
+  for (const group of byOwner(heirs)) {
+    const problem = await useOwner(session, facts, (group[0] as Leaver).owner)
+    if (problem) for (const leaver of group) failures.set(leaver, problem)
   }
 }
 
@@ -86,16 +98,27 @@ const byOwner = (leavers: readonly Leaver[]): Leaver[][] => {
   return [...groups.values()]
 }
 
+/** By functions here if by functions where accounts are made; without them nothing can be done here. */
+function hereBy(home: Facts, here: Facts): Facts {
+  if (!home.functions || here.functions) return here
+  throw new EngineError(
+    'denied',
+    'the functions are not installed here; run what `leasehold target sql` prints with --database',
+  )
+}
+
 async function settleDatabase(
   connections: Connections,
+  home: Facts,
   database: string | null,
   leavers: readonly Leaver[],
   failures: Map<Leaver, EngineError>,
 ): Promise<void> {
   if (database === null) return
   try {
-    await connections.elsewhere(database, async (session, facts) => {
-      await disarmFunctions(session, leavers, failures)
+    await connections.elsewhere(database, async (session, found) => {
+      const facts = hereBy(home, found)
+      await disarmFunctions(session, facts, leavers, failures)
       for (const group of byOwner(leavers)) {
         await reassign(
           session,
@@ -121,6 +144,7 @@ async function settleDatabase(
  */
 async function disarmFunctions(
   session: Session,
+  facts: Facts,
   leavers: readonly Leaver[],
   failures: Map<Leaver, EngineError>,
 ): Promise<void> {
@@ -133,10 +157,12 @@ async function disarmFunctions(
   const theirs = (leaver: Leaver) => functions.filter(({ owner }) => owner === leaver.found.oid)
   const armed = leavers.filter((leaver) => theirs(leaver).length > 0)
   const text = (batch: readonly Leaver[]): string =>
-    batch
-      .flatMap(theirs)
-      .map(({ signature }) => `ALTER ROUTINE ${signature} SECURITY INVOKER`)
-      .join('; ')
+    facts.functions
+      ? call.disarm(batch.map(({ found }) => found))
+      : batch
+          .flatMap(theirs)
+          .map(({ signature }) => `ALTER ROUTINE ${signature} SECURITY INVOKER`)
+          .join('; ')
   await runIsolated(session, armed, text, failures)
   for (const leaver of armed) {
     leaver.notes.definer_functions_disarmed = theirs(leaver).map(({ signature }) => signature)
@@ -154,6 +180,11 @@ async function reassign(
   await session.query('BEGIN')
   const lent = await lendSchemas(session, facts, leavers, owner)
   const text = (batch: readonly Leaver[]): string => {
+    if (facts.functions)
+      return call.handOver(
+        batch.map(({ found }) => found),
+        owner,
+      )
     const names = identifiers(batch.map(({ found }) => found.name))
     return `REASSIGN OWNED BY ${names} TO ${identifier(owner)}; DROP OWNED BY ${names}`
   }
@@ -169,11 +200,11 @@ async function reassign(
  */
 async function lendSchemas(
   session: Session,
-  { isSuperuser }: Facts,
+  { isSuperuser, functions }: Facts,
   leavers: readonly Leaver[],
   owner: string,
 ): Promise<string[]> {
-  if (isSuperuser) return []
+  if (isSuperuser || functions) return []
   const { rows } = await session.query(
     // The function answers names as they are quoted in SQL.
     `SELECT DISTINCT n.name AS schema

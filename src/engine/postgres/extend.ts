@@ -1,11 +1,13 @@
 import { failed, ok, type Result } from '../../lib/result.ts'
 import { EngineError, type Term } from '../engine.ts'
+import { timestamp } from '../timestamp.ts'
 import type { Connections, Facts, Session } from './connections.ts'
 import { toEngineError } from './errors.ts'
+import { extendByFunctions, extendsPlainly } from './extend-definer.ts'
 import { many, runIsolated } from './isolate.ts'
 import { runOwnSql } from './own-sql.ts'
 import { type Plan, readPlan } from './role.ts'
-import { identifier, literal, nameArray, timestamp } from './sql.ts'
+import { identifier, literal, nameArray } from './sql.ts'
 import type { Target } from './target.ts'
 
 type Renewal = { term: Term; plan: Plan }
@@ -29,7 +31,7 @@ export async function extendAccounts(
   }
   await Promise.all([
     settle(shared, () =>
-      connections.use('issuing', (session) => extendShared(session, target, shared, problems)),
+      connections.use('issuing', (session, facts) => extendShared(session, facts, target, shared, problems)),
     ),
     ...own.map((renewal) => settle([renewal], () => extendWithOwnSql(connections, target, renewal))),
   ])
@@ -68,6 +70,27 @@ const extendText = (renewal: Renewal, target: Target, nowMs: number): string =>
 
 async function extendShared(
   session: Session,
+  facts: Facts,
+  target: Target,
+  renewals: readonly Renewal[],
+  problems: Map<Term, EngineError>,
+): Promise<void> {
+  const { functions } = facts
+  if (!functions) return extendPlainly(session, target, renewals, problems)
+  const refused = await extendByFunctions(
+    { session, functions },
+    target,
+    renewals.map(({ term }) => term),
+  )
+  const plain = extendsPlainly(facts) ? renewals.filter(({ term }) => refused.unknown.includes(term)) : []
+  if (plain.length > 0) await extendPlainly(session, target, plain, problems)
+  for (const [term, problem] of refused.problems) {
+    if (!plain.some((renewal) => renewal.term === term)) problems.set(term, problem)
+  }
+}
+
+async function extendPlainly(
+  session: Session,
   target: Target,
   renewals: readonly Renewal[],
   problems: Map<Term, EngineError>,
@@ -98,7 +121,8 @@ async function extendWithOwnSql(connections: Connections, target: Target, renewa
       const expiration = newExpiry(renewal, target, now.nowMs)
       const { name } = renewal.term.account
       await runOwnSql(session, facts, renewal.plan.renewal, { name, expiration })
-      await many(session, `${extendText(renewal, target, now.nowMs)}; COMMIT`)
+      await extendOne(session, facts, target, renewal, now)
+      await session.query('COMMIT')
       return undefined
     } catch (error) {
       await session.query('ROLLBACK')
@@ -106,4 +130,22 @@ async function extendWithOwnSql(connections: Connections, target: Target, renewa
     }
   })
   if (problem) throw problem
+}
+
+/** In a transaction that the caller began. */
+async function extendOne(
+  session: Session,
+  facts: Facts,
+  target: Target,
+  renewal: Renewal,
+  { nowMs }: Now,
+): Promise<void> {
+  if (facts.functions) {
+    const { functions } = facts
+    const { unknown, problems } = await extendByFunctions({ session, functions }, target, [renewal.term])
+    const problem = problems.get(renewal.term)
+    if (!problem) return
+    if (unknown.length === 0 || !extendsPlainly(facts)) throw problem
+  }
+  await session.query(extendText(renewal, target, nowMs))
 }

@@ -9,10 +9,15 @@ export type Groups = ReadonlyMap<string, { grantable: boolean; reachesAdmin: boo
  * A group that is itself a member of the admin account, as every superuser is, would hand out the broker's own
  * rights. Before 16 CREATEROLE may grant any group; since then it takes the ADMIN option.
  */
-export const groupsQuery = (groups: Iterable<string>, { version, isSuperuser }: Facts): string => `
+export const groupsQuery = (groups: Iterable<string>, facts: Facts): string => `
   SELECT rolname, pg_has_role(oid, ${ADMIN_OID}, 'MEMBER') AS reaches_admin,
-         ${isSuperuser || version < 160_000 ? 'true' : "pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')"} AS grantable
+         ${grantable(facts)} AS grantable
   FROM pg_roles WHERE rolname = ANY (${nameArray(groups)})`
+
+function grantable({ version, isSuperuser, functions }: Facts): string {
+  if (functions) return 'rolname = ANY ((SELECT leasehold_broker.groups())::name[])'
+  return isSuperuser || version < 160_000 ? 'true' : "pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')"
+}
 
 const ADMIN_OID = '(SELECT oid FROM pg_roles WHERE rolname = current_user)'
 
@@ -22,7 +27,7 @@ export const readGroups = (rows: { rolname: string; reaches_admin: boolean; gran
 export function problemWithGroups(
   memberOf: readonly string[],
   groups: Groups,
-  { admin }: Facts,
+  { admin, functions }: Facts,
 ): EngineError | undefined {
   for (const name of memberOf) {
     const group = groups.get(name)
@@ -31,6 +36,12 @@ export function problemWithGroups(
       return new EngineError(
         'failed',
         `member_of: "${name}" has the rights of the admin account and cannot be given`,
+      )
+    }
+    if (!group.grantable && functions) {
+      return new EngineError(
+        'denied',
+        `member_of: the functions on the target may not give "${name}"; install again what \`leasehold target sql\` prints`,
       )
     }
     if (!group.grantable) {

@@ -1,5 +1,6 @@
 import type { Ending, EngineError } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { call } from './definer.ts'
 import { cutOnce, owners } from './disconnect.ts'
 import { runIsolated } from './isolate.ts'
 import { type Found, theirOids } from './lookup.ts'
@@ -41,10 +42,10 @@ export async function lockOut(
   writers: ReadonlySet<string>,
   failures: Map<Item, EngineError>,
 ): Promise<Cut> {
-  const { session } = at
+  const { session, facts } = at
   const calm = open.filter(({ found }) => !writers.has(found.oid))
   const patience = `SET LOCAL lock_timeout = ${FIRST_LOCK_MS}`
-  const first = (batch: readonly Item[]): string => `${patience}; ${noLogin(batch)}`
+  const first = (batch: readonly Item[]): string => `${patience}; ${noLogin(batch, facts)}`
   await runIsolated(session, calm, first, failures, { finish: 'COMMIT; BEGIN', searchLockMs: FIRST_LOCK_MS })
   const blocked = [...open.filter(({ found }) => writers.has(found.oid)), ...takeBlocked(failures)]
   const cut: Cut = { pids: new Map(), prepared: new Map() }
@@ -55,8 +56,10 @@ export async function lockOut(
   return cut
 }
 
-const noLogin = (batch: readonly Item[]): string =>
-  batch.map((item) => `ALTER ROLE ${identifier(item.found.name)} NOLOGIN`).join('; ')
+const noLogin = (batch: readonly Item[], { functions }: Facts): string =>
+  functions
+    ? call.lockOut(batch.map(({ found }) => found))
+    : batch.map((item) => `ALTER ROLE ${identifier(item.found.name)} NOLOGIN`).join('; ')
 
 function takeBlocked(failures: Map<Item, EngineError>): Item[] {
   const blocked = [...failures].flatMap(([item, { kind }]) => (kind === 'blocked' ? [item] : []))
@@ -75,7 +78,7 @@ async function cutAndLockOut(
   for (let round = 1; left.length > 0; round += 1) {
     const endings = [...new Set(left.map(({ ending }) => ending))]
     const prepared = (await session.query(preparedQuery(endings))).rows
-    const { counts } = await rollBackPrepared(connections, endings, prepared)
+    const { counts } = await rollBackPrepared({ connections, facts }, endings, prepared)
     for (const [ending, count] of counts) cut.prepared.set(ending, (cut.prepared.get(ending) ?? 0) + count)
     const belongsTo = owners(endings)
     for (const row of await cutOnce(session, facts, endings)) {
@@ -83,7 +86,7 @@ async function cutAndLockOut(
       if (ending) cut.pids.set(ending, (cut.pids.get(ending) ?? new Set()).add(row.pid))
     }
     await session.query(`BEGIN; SET LOCAL lock_timeout = ${CUT_LOCK_MS}`)
-    await runIsolated(session, left, noLogin, failures)
+    await runIsolated(session, left, (batch) => noLogin(batch, facts), failures)
     if (round === ROUNDS) return
     left = takeBlocked(failures)
   }

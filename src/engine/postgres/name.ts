@@ -33,3 +33,9 @@ const tame = (text: string): string =>
     .replace(/-{2,}/g, '-')
     .replace(/^-|-$/g, '_')
     .replace(/^pg_/i, 'v_pg_')
+
+/** What names of accounts look like, as PostgreSQL's regular expressions have it; any name a template can make, or ours. */
+export const namePattern = (byTemplate: boolean): string =>
+  byTemplate
+    ? `^(?!pg_)[A-Za-z0-9_.@-]{24,${MAX_NAME_LENGTH}}$`
+    : `^v_[a-z0-9_]{0,${ROLE_PART_LENGTH}}_[0-9a-hjkmnp-tv-z]{24}$`

@@ -1,10 +1,11 @@
 import { sensitive } from '../../lib/sensitive.ts'
 import { type Created, EngineError, type Ticket } from '../engine.ts'
+import { timestamp } from '../timestamp.ts'
 import type { Facts, Session } from './connections.ts'
 import { type Groups, groupsQuery, problemWithGroups, readGroups } from './groups.ts'
 import { many } from './isolate.ts'
 import type { Plan } from './role.ts'
-import { identifier, identifiers, lockKeys, timestamp } from './sql.ts'
+import { identifier, identifiers, lockKeys } from './sql.ts'
 import type { Target } from './target.ts'
 
 /** A ticket on its way: with its role read, its password chosen, and its deadline running since the call. */

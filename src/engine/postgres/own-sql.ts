@@ -1,8 +1,9 @@
 import type pg from 'pg'
 import { EngineError } from '../engine.ts'
+import type { Statement } from '../sql-token.ts'
 import { type Facts, SAFE_SEARCH_PATH, type Session } from './connections.ts'
 import { many } from './isolate.ts'
-import { render, type SlotValues, type Statement } from './statements.ts'
+import { render, type SlotValues } from './statements.ts'
 
 /** By the extended protocol, where the server itself refuses a text of several statements, should our lexer be wrong. */
 const alone = (text: string): pg.QueryConfig & { queryMode: 'extended' } => ({ text, queryMode: 'extended' })

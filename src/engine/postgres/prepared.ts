@@ -1,5 +1,6 @@
 import { type Ending, EngineError } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { call } from './definer.ts'
 import { toEngineError } from './errors.ts'
 import { theirOids } from './lookup.ts'
 import { joinText } from './membership.ts'
@@ -16,7 +17,7 @@ export const preparedQuery = (endings: readonly Ending[]): string => `
 type RolledBack = { counts: Map<Ending, number>; problems: Map<Ending, EngineError> }
 
 export async function rollBackPrepared(
-  connections: Connections,
+  { connections, facts: home }: { connections: Connections; facts: Facts },
   endings: readonly Ending[],
   rows: readonly PreparedRow[],
 ): Promise<RolledBack> {
@@ -28,7 +29,10 @@ export async function rollBackPrepared(
     )
     if (!ending) continue
     try {
-      await connections.elsewhere(row.database, (session, facts) => rollBack(session, facts, row))
+      if (home.functions) {
+        await connections.elsewhere(home.database, (session) => session.query(call.lend(row.owner_oid)))
+      }
+      await connections.elsewhere(row.database, (session) => rollBack(session, home, row))
       counts.set(ending, (counts.get(ending) ?? 0) + 1)
     } catch (error) {
       problems.set(ending, toEngineError(error, 'rolling back a prepared transaction'))
@@ -41,7 +45,7 @@ export async function rollBackPrepared(
 async function rollBack(session: Session, facts: Facts, row: PreparedRow): Promise<void> {
   if (!facts.isSuperuser) {
     if (row.owner === null) throw new EngineError('denied', `only a superuser can roll back "${row.gid}" now`)
-    await session.query(joinText(facts, [row.owner]))
+    if (!facts.functions) await session.query(joinText(facts, [row.owner]))
     await session.query(`SET ROLE ${identifier(row.owner)}`)
   }
   await session.query(`ROLLBACK PREPARED ${literal(row.gid)}`)

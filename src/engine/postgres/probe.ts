@@ -1,10 +1,11 @@
 import { newId } from '../../lib/ids.ts'
 import type { Capabilities } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { tryFunctions } from './definer.ts'
 import { isStatementFault, toEngineError } from './errors.ts'
 import { many } from './isolate.ts'
 import { ownerFor, useOwner } from './owner.ts'
-import { identifier } from './sql.ts'
+import { identifier, MARK_PATTERN } from './sql.ts'
 import type { Target } from './target.ts'
 
 const OLDEST_VERSION = 130_000
@@ -16,6 +17,8 @@ type Rights = {
   inherits: boolean
   signals: boolean
   reserved: boolean
+  /** Groups it is in or may put itself in; not those that only help it to end leases. */
+  groups: string[]
 }
 
 /** What the admin account may do, tried for real where a trial can be rolled back. */
@@ -63,17 +66,25 @@ async function readRights(session: Session): Promise<Rights> {
             rolinherit AS inherits, pg_has_role('pg_signal_backend', 'USAGE') AS signals,
             current_setting('reserved_connections', true)::int > 0
               AND EXISTS (SELECT FROM pg_roles r WHERE r.rolname = 'pg_use_reserved_connections' AND pg_has_role(r.oid, 'USAGE'))
-              AS reserved
+              AS reserved,
+            ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                  WHERE m.member = pg_roles.oid AND g.rolname <> ALL ('{pg_signal_backend,pg_use_reserved_connections}')
+                    AND coalesce(shobj_description(g.oid, 'pg_authid'), '') NOT LIKE ${MARK_PATTERN}
+                  ORDER BY 1 LIMIT 5) AS groups
      FROM pg_roles WHERE rolname = current_user`,
   )
   return rows[0] as Rights
 }
 
-function missingRights({ version, isSuperuser, admin }: Facts, rights: Rights): string[] {
+function missingRights({ version, isSuperuser, admin, functions }: Facts, rights: Rights): string[] {
   const missing: string[] = []
   if (version < OLDEST_VERSION) missing.push('PostgreSQL 13 or newer')
-  if (isSuperuser) return missing
-  if (!rights.creates_roles) missing.push(`CREATEROLE (run: ALTER ROLE "${admin}" CREATEROLE)`)
+  if (isSuperuser || functions) return missing
+  if (!rights.creates_roles) {
+    missing.push(
+      `CREATEROLE, or this version's functions in its place (install what \`leasehold target sql\` prints, or run: ALTER ROLE "${admin}" CREATEROLE)`,
+    )
+  }
   if (version < 160_000 && !rights.inherits && !rights.signals) {
     missing.push(`ending sessions (run: ALTER ROLE "${admin}" INHERIT)`)
   }
@@ -84,6 +95,10 @@ function missingRights({ version, isSuperuser, admin }: Facts, rights: Rights): 
 async function tryForReal(session: Session, facts: Facts, { owner }: Target): Promise<string[]> {
   const name = identifier(`v_probe_${newId()}`)
   try {
+    if (facts.functions) {
+      await tryFunctions(session, ownerFor(owner, facts.admin).name)
+      return []
+    }
     await many(
       session,
       `BEGIN; CREATE ROLE ${name} NOLOGIN VALID UNTIL 'now'; COMMENT ON ROLE ${name} IS 'leasehold probe';
@@ -99,7 +114,11 @@ async function tryForReal(session: Session, facts: Facts, { owner }: Target): Pr
   }
 }
 
-function warningsFor({ version, isSuperuser, admin }: Facts, rights: Rights, skewMs: number): string[] {
+function warningsFor(
+  { version, isSuperuser, admin, functions }: Facts,
+  rights: Rights,
+  skewMs: number,
+): string[] {
   const warnings: string[] = []
   if (Math.abs(skewMs) > SKEW_WARNING_MS) {
     warnings.push(
@@ -112,6 +131,7 @@ function warningsFor({ version, isSuperuser, admin }: Facts, rights: Rights, ske
     )
   }
   if (isSuperuser) return warnings
+  if (functions) return [...warnings, ...moreThanFunctions(admin, rights)]
   if (!rights.signals) {
     warnings.push(
       `"${admin}" is not in pg_signal_backend: sessions of an account that somebody dropped by hand cannot be ended (run: GRANT pg_signal_backend TO "${admin}")`,
@@ -127,4 +147,16 @@ function warningsFor({ version, isSuperuser, admin }: Facts, rights: Rights, ske
     )
   }
   return warnings
+}
+
+/** What a thief of the login has beside the functions. */
+function moreThanFunctions(admin: string, { creates_roles, groups }: Rights): string[] {
+  return [
+    ...(creates_roles
+      ? [
+          `"${admin}" works by functions and has CREATEROLE all the same (run: ALTER ROLE "${admin}" NOCREATEROLE)`,
+        ]
+      : []),
+    ...groups.map((group) => `"${admin}" is a member of "${group}" (run: REVOKE "${group}" FROM "${admin}")`),
+  ]
 }

@@ -1,5 +1,6 @@
 import type { Ending, EngineError, Evidence } from '../engine.ts'
 import type { Connections } from './connections.ts'
+import { call } from './definer.ts'
 import { toEngineError } from './errors.ts'
 import { handOver, type Leaver } from './estate.ts'
 import { many, runIsolated } from './isolate.ts'
@@ -109,10 +110,12 @@ async function drop(
 ): Promise<void> {
   const ready = leavers.filter((leaver) => !failures.has(leaver))
   if (ready.length === 0) return
-  await connections.use('ending', async (session) => {
+  await connections.use('ending', async (session, { functions }) => {
     await many(session, 'BEGIN')
     const text = (batch: readonly Leaver[]): string =>
-      `DROP ROLE IF EXISTS ${identifiers(batch.map(({ found }) => found.name))}`
+      functions
+        ? call.drop(batch.map(({ found }) => found))
+        : `DROP ROLE IF EXISTS ${identifiers(batch.map(({ found }) => found.name))}`
     await runIsolated(session, ready, text, failures)
   })
 }

@@ -1,24 +1,9 @@
+import { SLOT, SqlSyntaxError, splitAtSemicolons, type Token, type TokenKind } from '../sql-token.ts'
+
 /**
  * Cuts PostgreSQL text into tokens, far enough to know what is a string, a quoted name, a dollar-quoted body, a
  * comment or bare SQL. Strings are read as with `standard_conforming_strings = on`, which our sessions set.
  */
-
-export type TokenKind = 'blank' | 'word' | 'name' | 'string' | 'coded' | 'body' | 'slot' | 'mark'
-
-/**
- * blank: white space or a comment. word: a keyword, a bare name or a number. name: "…". string: '…' and E'…'.
- * coded: U&'…', U&"…", B'…' and X'…', whose content has rules of its own. body: $$…$$. slot: a bare {{…}}.
- */
-export type Token = { kind: TokenKind; text: string }
-
-export class SqlSyntaxError extends Error {
-  constructor(message: string) {
-    super(message)
-    this.name = 'SqlSyntaxError'
-  }
-}
-
-export const SLOT = /\{\{\s*([A-Za-z_]\w*)\s*\}\}/
 
 const LETTER = 'A-Za-z_\\u0080-\\uffff'
 
@@ -94,20 +79,11 @@ function blockComment(sql: string, at: number): string {
 
 /** Splits at every `;` that stands in bare SQL, except inside BEGIN ATOMIC … END. Pieces of blanks are left out. */
 export function splitStatements(tokens: readonly Token[]): Token[][] {
-  const statements: Token[][] = []
-  let current: Token[] = []
   let atomicDepth = 0
-  for (const token of tokens) {
-    if (token.kind === 'mark' && token.text === ';' && atomicDepth === 0) {
-      statements.push(current)
-      current = []
-      continue
-    }
-    atomicDepth = depthAfter(token, current, atomicDepth)
-    current.push(token)
-  }
-  statements.push(current)
-  return statements.filter((statement) => statement.some(({ kind }) => kind !== 'blank'))
+  return splitAtSemicolons(tokens, (token, before) => {
+    atomicDepth = depthAfter(token, before, atomicDepth)
+    return atomicDepth > 0
+  })
 }
 
 /** Inside a function written as BEGIN ATOMIC … END, only that END and those of CASE close what was opened. */

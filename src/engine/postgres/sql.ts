@@ -34,10 +34,8 @@ export const markComment = (name: string, leaseId: string): string =>
 export const leaseIdInMark = (comment: string | null): string | undefined =>
   comment?.startsWith(MARK) ? comment.slice(MARK.length) : undefined
 
-export const MARK_PATTERN = literal(`${MARK}%`)
+/** The mark of a role, for a query. What `shobj_description` answers, at a tenth of its cost for many roles. */
+export const MARK_OF = (oid: string): string =>
+  `(SELECT c.description FROM pg_shdescription c WHERE c.objoid = ${oid} AND c.classoid = 'pg_authid'::regclass)`
 
-/** An instant as PostgreSQL reads it in any time zone, to the second, in the dialect's layout. */
-export const timestamp = (atMs: number): string => {
-  const text = new Date(Math.ceil(atMs / 1_000) * 1_000).toISOString()
-  return `${text.slice(0, 10)} ${text.slice(11, 19)}+0000`
-}
+export const MARK_PATTERN = literal(`${MARK}%`)

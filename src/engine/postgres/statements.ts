@@ -1,7 +1,15 @@
 import { escapeIdentifier, escapeLiteral } from 'pg'
 import { BrokerError } from '../../lib/errors.ts'
 import { EngineError } from '../engine.ts'
-import { SLOT, SqlSyntaxError, splitStatements, type Token, tokenize } from './sql-lexer.ts'
+import {
+  checkSlots,
+  fillSlots,
+  leadingWords,
+  SqlSyntaxError,
+  type Statement,
+  type Token,
+} from '../sql-token.ts'
+import { splitStatements, tokenize } from './sql-lexer.ts'
 
 /**
  * A role's own SQL. It is refused when the role is written if it could not run safely, and its slots are filled so
@@ -16,8 +24,6 @@ export type SlotValues = {
   /** In the dialect's layout, `2006-01-02 15:04:05-0700`. */
   expiration?: string
 }
-
-export type Statement = readonly Token[]
 
 const SLOT_KINDS: Record<string, keyof SlotValues> = {
   name: 'name',
@@ -40,7 +46,7 @@ export function checkStatements(field: string, sources: readonly string[]): Stat
   try {
     const statements = parseStatements(sources)
     for (const statement of statements) {
-      checkSlots(statement)
+      checkSlots(statement, (slot) => Object.hasOwn(SLOT_KINDS, slot), JOINS_A_SLOT)
       refuseSessionControl(statement)
     }
     return statements
@@ -53,31 +59,8 @@ export function checkStatements(field: string, sources: readonly string[]): Stat
 export const parseStatements = (sources: readonly string[]): Statement[] =>
   sources.flatMap((source) => splitStatements(tokenize(source)))
 
-const slotsIn = (text: string): string[] =>
-  [...text.matchAll(new RegExp(SLOT, 'g'))].map(([, slot]) => slot as string)
-
-function checkSlots(statement: Statement): void {
-  statement.forEach((token, i) => {
-    if (token.kind === 'blank') return
-    for (const slot of slotsIn(token.text)) {
-      if (!Object.hasOwn(SLOT_KINDS, slot)) throw new SqlSyntaxError(`the slot {{${slot}}} is not known`)
-      if (token.kind === 'coded') {
-        throw new SqlSyntaxError(`the slot {{${slot}}} cannot stand in a U&, B or X string`)
-      }
-    }
-    if (token.kind !== 'slot') return
-    const beside = [statement[i - 1], statement[i + 1]]
-    // `app_{{name}}` would become two tokens, and `E{{password}}` another kind of string.
-    if (
-      beside.some(
-        (other) => other && (/[\w$"'&]/.test(other.text) || other.kind === 'slot') && other.kind !== 'blank',
-      )
-    )
-      throw new SqlSyntaxError(
-        `the slot ${token.text} must stand apart from what is beside it, or inside quotes`,
-      )
-  })
-}
+/** `E{{password}}` would become another kind of string. */
+const JOINS_A_SLOT = /[\w$"'&]/
 
 const TRANSACTION_WORDS = new Set(
   'BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE DISCARD'.split(' '),
@@ -90,7 +73,7 @@ const GUARDS = new Set(
 )
 
 function refuseSessionControl(statement: Statement): void {
-  const [head = '', second = '', third = ''] = leadingWords(statement)
+  const [head = '', second = '', third = ''] = leadingWords(statement, 3)
   if (TRANSACTION_WORDS.has(head) || (head === 'PREPARE' && second === 'TRANSACTION')) {
     throw new SqlSyntaxError(`${head} is not allowed: the statements run in a transaction of ours`)
   }
@@ -98,20 +81,6 @@ function refuseSessionControl(statement: Statement): void {
   const setting = second === 'LOCAL' ? third : second
   if (GUARDS.has(setting)) throw new SqlSyntaxError(`${head} ${setting} is not allowed`)
 }
-
-/** The first words in capitals, quoted ones too: `SET "role" TO x` sets the role as well. */
-const leadingWords = (statement: Statement): string[] =>
-  statement
-    .filter(({ kind }) => kind !== 'blank')
-    .slice(0, 3)
-    .map(({ kind, text }) => (kind === 'name' ? text.slice(1, -1) : text).toUpperCase())
-
-export const usesSlot = (statements: readonly Statement[], slots: readonly string[]): boolean =>
-  statements.some((statement) =>
-    statement.some(
-      ({ kind, text }) => kind !== 'blank' && slotsIn(text).some((slot) => slots.includes(slot)),
-    ),
-  )
 
 const GRANTS_OBJECTS = /\bgrant\b[^;]*\bon\b[^;]*\bto\b[^;]*\{\{\s*(?:name|username)\s*\}\}/i
 
@@ -129,7 +98,7 @@ export function render(statement: Statement, values: SlotValues): string {
 function renderToken(token: Token, values: SlotValues): string {
   // Comments stay as they are, so a slot in one need not be known.
   if (token.kind === 'blank') return token.text
-  return token.text.replace(new RegExp(SLOT, 'g'), (_, slot: string) => {
+  return fillSlots(token.text, (slot) => {
     const kind = SLOT_KINDS[slot]
     const value = kind && values[kind]
     if (!kind || value === undefined) {

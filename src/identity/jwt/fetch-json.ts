@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { messageOf } from '../../lib/errors.ts'
-import { readAnswer } from '../read-answer.ts'
+import { readAnswer } from '../../lib/read-answer.ts'
 
 /** How an issuer's documents are fetched. Rejects with an `Error` whose text an operator can act on. */
 export type FetchJson = (url: string, options: FetchOptions) => Promise<unknown>

@@ -1,4 +1,7 @@
 import { BrokerError } from '../../lib/errors.ts'
+import { isObject } from '../../lib/objects.ts'
+
+export { isObject }
 
 /**
  * Readers of wire fields whose weak typing was undone before: undefined when a field was not sent, a `BrokerError`
@@ -8,9 +11,6 @@ import { BrokerError } from '../../lib/errors.ts'
 export type WireFields = Readonly<Record<string, unknown>>
 
 export const refused = (message: string): BrokerError => new BrokerError('invalid_request', message)
-
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export function textField(fields: WireFields, name: string): string | undefined {
   const value = fields[name] ?? undefined

@@ -2,14 +2,14 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent as HttpsAgent } from 'node:https'
 import type { Configuration, RequestContext, ResponseContext } from '@kubernetes/client-node'
 import { messageOf } from '../../lib/errors.ts'
+import { type Answer, exchange } from '../../lib/kubernetes/exchange.ts'
+import { POD_FOLDER, podFile } from '../../lib/kubernetes/pod.ts'
+import type { Labels } from '../../lib/kubernetes/selector.ts'
 import type { Sensitive } from '../../lib/sensitive.ts'
 import { isObject } from '../jwt/fields.ts'
 import { apiAddress, type KubernetesConfig } from './config.ts'
-import { type Answer, exchange } from './exchange.ts'
 import { cachedLabels } from './namespace-labels.ts'
-import { POD_FOLDER, podFile } from './pod.ts'
 import { KubernetesLoginRefused } from './refusal.ts'
-import type { Labels } from './selector.ts'
 
 /** What the API server is asked. All throw `KubernetesLoginRefused`, with `api_…` and `reviewer_…` reasons for faults that are not the token's. */
 export type KubernetesApi = {

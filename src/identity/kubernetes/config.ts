@@ -1,5 +1,4 @@
-import { X509Certificate } from 'node:crypto'
-import { isLoopback } from '../../lib/forms.ts'
+import { checkAuthority, serverAddress } from '../../lib/kubernetes/address.ts'
 import { type Sensitive, sensitive } from '../../lib/sensitive.ts'
 import { flagField, listField, refused, textField, type WireFields } from '../jwt/fields.ts'
 import { MAX_TOKEN_BYTES } from '../jwt/refusal.ts'
@@ -19,7 +18,6 @@ export type KubernetesConfig = {
   disable_local_ca_jwt: boolean
 }
 
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 /** What an HTTP header can carry and a bearer token can be. */
 const TOKEN_TEXT = /^[\x21-\x7e]+$/
 
@@ -52,29 +50,4 @@ export function checkKubernetesConfig(fields: WireFields): {
   return { config, reviewerJwt: sensitive(reviewerJwt) }
 }
 
-/** The API server's base URL, without a slash at its end. */
-export function apiAddress({ kubernetes_host: host }: KubernetesConfig): string {
-  const url = /^https?:\/\/\S+$/.test(host) && URL.canParse(host) ? new URL(host) : undefined
-  if (!url) throw refused('kubernetes_host must be a URL such as https://kube.example:6443')
-  // Both would be shown to whoever reads the configuration, and the rest cannot be followed by a path.
-  if (url.username !== '' || url.password !== '' || url.hash !== '' || url.search !== '') {
-    throw refused('kubernetes_host must hold no user name, password, query or fragment')
-  }
-  // Every login sends a token there that is worth stealing.
-  if (url.protocol === 'http:' && !isLoopback({ host: url.hostname.replace(/^\[|\]$/g, ''), port: 0 })) {
-    throw refused('kubernetes_host must be https, unless it is on this machine')
-  }
-  return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
-}
-
-function checkAuthority(pem: string): void {
-  if (pem === '') return
-  const certificates = pem.match(CERTIFICATE) ?? []
-  try {
-    for (const certificate of certificates) new X509Certificate(certificate)
-    if (certificates.length > 0) return
-  } catch {
-    // The parser's own words name OpenSSL routines.
-  }
-  throw refused('The provided CA PEM data contains no valid certificates')
-}
+export const apiAddress = ({ kubernetes_host: host }: KubernetesConfig): string => serverAddress(host)

@@ -1,4 +1,4 @@
-import type { Labels } from './selector.ts'
+import type { Labels } from '../../lib/kubernetes/selector.ts'
 
 /** How long a namespace that lost a label still counts as having it. */
 export const LABELS_FRESH_MS = 30 * 1_000

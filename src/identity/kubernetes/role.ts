@@ -1,6 +1,6 @@
 import { messageOf } from '../../lib/errors.ts'
+import { parseSelector } from '../../lib/kubernetes/selector.ts'
 import { listField, refused, textField, type WireFields } from '../jwt/fields.ts'
-import { parseSelector } from './selector.ts'
 
 /** Which service accounts may log in under a role, as the wire names it and as it is stored. */
 export type KubernetesRole = {

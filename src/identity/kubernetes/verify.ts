@@ -1,4 +1,5 @@
 import { matchesAny } from '../../lib/glob.ts'
+import { parseSelector, selects } from '../../lib/kubernetes/selector.ts'
 import type { Sensitive } from '../../lib/sensitive.ts'
 import type { Claims, Identity } from '../jwt/claims.ts'
 import { isObject } from '../jwt/fields.ts'
@@ -9,7 +10,6 @@ import { verifyLogin } from '../jwt/verify.ts'
 import type { Cluster } from './cluster.ts'
 import { KubernetesLoginRefused } from './refusal.ts'
 import type { KubernetesRole } from './role.ts'
-import { parseSelector, selects } from './selector.ts'
 import { readToken, type ServiceAccount, type UnverifiedToken, usernameOf } from './token.ts'
 
 export type KubernetesLoginAttempt = {

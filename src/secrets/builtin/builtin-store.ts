@@ -1,7 +1,8 @@
 import { messageOf } from '../../lib/errors.ts'
 import type { Sensitive } from '../../lib/sensitive.ts'
+import { putOver } from '../asking.ts'
 import { checkName, checkText, type SecretStore, SecretStoreError } from '../secret-store.ts'
-import { seal, sealingKey, unseal } from './seal.ts'
+import { rewrap, type SealingKeys, seal, sealingKey, unseal } from './seal.ts'
 
 export type SealedRow = { sealed: Buffer; version: number }
 
@@ -11,43 +12,87 @@ export type SealedRows = {
   /** Writes the row when its version is still `row.version - 1` (0: there is none); false when it is not. */
   put(name: string, row: SealedRow): Promise<boolean>
   delete(name: string): Promise<void>
+  /** Up to so many rows that are sealed under another key than that of this id, by name, from after `name` on. */
+  underOtherKeys(keyId: Buffer, name: string, limit: number): Promise<(SealedRow & { name: string })[]>
+  /** Puts the box into the row's place when the row still has the one it was made from; false when not. */
+  replace(name: string, row: SealedRow, was: Buffer): Promise<boolean>
 }
 
-/** Writers of one name that meet each other again and again are a bug, not traffic. */
-const PUT_ATTEMPTS = 5
+export type MasterKeys = { masterKey: Sensitive; previousMasterKey?: Sensitive | undefined }
 
-/** Secrets in our own database, sealed under a key derived from the master key, which the database never sees. */
-export function builtinSecretStore(rows: SealedRows, masterKey: Sensitive): SecretStore {
-  const key = sealingKey(masterKey)
+const keysOf = ({ masterKey, previousMasterKey }: MasterKeys): SealingKeys => ({
+  current: sealingKey(masterKey),
+  previous: previousMasterKey && sealingKey(previousMasterKey),
+})
 
-  const putAfter = async (name: string, text: Sensitive, version: number): Promise<boolean> => {
-    const next = { name, version: version + 1 }
-    return asked(rows.put(name, { sealed: seal(key, next, text), version: next.version }))
-  }
+/**
+ * Secrets in our own database, sealed under a key derived from the master key, which the database never sees. What the
+ * previous one sealed can be read too.
+ */
+export function builtinSecretStore(rows: SealedRows, masterKeys: MasterKeys): SecretStore {
+  const keys = keysOf(masterKeys)
 
   return {
     async get(name) {
       checkName(name)
       const row = await asked(rows.get(name))
       if (!row) return undefined
-      return { text: unseal(key, { name, version: row.version }, row.sealed), version: row.version }
+      return { text: unseal(keys, { name, version: row.version }, row.sealed), version: row.version }
     },
 
     async put(name, text, options) {
       checkName(name)
       checkText(text)
-      for (let attempt = 0; attempt < PUT_ATTEMPTS; attempt++) {
-        const version = options?.ifVersion ?? (await asked(rows.get(name)))?.version ?? 0
-        if (await putAfter(name, text, version)) return version + 1
-        if (options) break
-      }
-      throw new SecretStoreError('conflict', `someone else changed the secret ${name} at the same time`)
+      return putOver(name, options?.ifVersion, {
+        newest: async () => (await asked(rows.get(name)))?.version ?? 0,
+        putAfter: (before) => {
+          const version = before + 1
+          return asked(rows.put(name, { sealed: seal(keys, { name, version }, text), version }))
+        },
+      })
     },
 
     async delete(name) {
       checkName(name)
       await asked(rows.delete(name))
     },
+  }
+}
+
+export type Rewrapped = {
+  rewrapped: number
+  /** Sealed under a key that was not given, or damaged: these stay as they are. */
+  left: number
+}
+
+const REWRAP_BATCH = 100
+
+/**
+ * Brings every secret under the current master key. Any number of processes may do it at once, and again: a row that is
+ * done is not met again, and one that somebody wrote meanwhile is sealed already.
+ */
+export async function rewrapSecrets(rows: SealedRows, masterKeys: MasterKeys): Promise<Rewrapped> {
+  const keys = keysOf(masterKeys)
+  const done = { rewrapped: 0, left: 0 }
+  for (let after = ''; ; ) {
+    const batch = await asked(rows.underOtherKeys(keys.current.id, after, REWRAP_BATCH))
+    for (const { name, ...row } of batch) {
+      const sealed = rewrapped(keys, { name, ...row })
+      if (!sealed) done.left += 1
+      else if (await asked(rows.replace(name, { ...row, sealed }, row.sealed))) done.rewrapped += 1
+      after = name
+    }
+    if (batch.length < REWRAP_BATCH) return done
+  }
+}
+
+/** One secret that cannot be opened must not keep the others under the old key. */
+function rewrapped(keys: SealingKeys, { name, version, sealed }: SealedRow & { name: string }) {
+  try {
+    return rewrap(keys, { name, version }, sealed)
+  } catch (error) {
+    if (error instanceof SecretStoreError) return undefined
+    throw error
   }
 }
 

@@ -1,4 +1,4 @@
-import { isObject } from '../jwt/fields.ts'
+import { isObject } from '../objects.ts'
 
 /** A Kubernetes label selector: a namespace must meet every requirement. Checked on the way in, so it only needs applying. */
 export type LabelSelector = readonly Requirement[]
@@ -12,8 +12,8 @@ const MAX_TEXT = 16 * 1_024
 const MAX_REQUIREMENTS = 64
 const MAX_VALUES = 256
 const NAME = '[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?'
-const KEY = new RegExp(`^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?${NAME}$`)
-const VALUE = new RegExp(`^(?:${NAME})?$`)
+export const LABEL_KEY = new RegExp(`^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?/)?${NAME}$`)
+export const LABEL_VALUE = new RegExp(`^(?:${NAME})?$`)
 
 /**
  * Reads a selector written as JSON or YAML. Rejects with an `Error` that says what is wrong. A field it does not know
@@ -21,7 +21,7 @@ const VALUE = new RegExp(`^(?:${NAME})?$`)
  */
 export async function parseSelector(text: string): Promise<LabelSelector> {
   if (text.length > MAX_TEXT) throw new Error(`it is longer than ${MAX_TEXT} characters`)
-  const selector = await parsed(text)
+  const selector = await jsonOrYaml(text)
   if (!isObject(selector)) throw new Error('it must be a map')
   const { matchLabels, matchExpressions, ...unknown } = selector
   const [stranger] = Object.keys(unknown)
@@ -51,8 +51,8 @@ function isMet({ key, operator, values }: Requirement, labels: Labels): boolean 
   }
 }
 
-/** YAML is read by the Kubernetes client, which is only loaded for what is not JSON. */
-async function parsed(text: string): Promise<unknown> {
+/** A document as JSON or YAML, which the Kubernetes client reads: it is only loaded for what is not JSON. */
+export async function jsonOrYaml(text: string): Promise<unknown> {
   try {
     return JSON.parse(text)
   } catch {
@@ -100,13 +100,13 @@ function readExpression(expression: unknown): Requirement {
 }
 
 function readKey(key: unknown): string {
-  if (typeof key === 'string' && KEY.test(key)) return key
+  if (typeof key === 'string' && LABEL_KEY.test(key)) return key
   throw new Error(`${shown(key)} is not a label key`)
 }
 
 /** A bare 1 or true is a number or a boolean to YAML, and no label has such a value. */
 function readValue(value: unknown): string {
-  if (typeof value === 'string' && VALUE.test(value)) return value
+  if (typeof value === 'string' && LABEL_VALUE.test(value)) return value
   throw new Error(`${shown(value)} is not a label value; it must be text`)
 }
 

@@ -1,0 +1,51 @@
+import { onBehalfOf } from '../audit/request.ts'
+import type { Reconciler } from '../lease/reconcile/reconciler.ts'
+import { createSweep, type Sweep } from '../lease/sweep.ts'
+import type { TokensEnded } from '../ledger/token-ending.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { AccessSide } from './access.ts'
+import type { Base } from './base.ts'
+import { endingTokens } from './jobs.ts'
+import type { LeaseSide } from './leases.ts'
+import type { RotationSide } from './rotation.ts'
+
+/** All that a worker looks after by itself, whatever the queue says. */
+export function composeSweep(
+  base: Base,
+  parts: { leases: LeaseSide; access: AccessSide; rotation: RotationSide; reconciler: Reconciler },
+  intervalMs: number,
+): Sweep {
+  const { leases, access, rotation, reconciler } = parts
+  return createSweep({
+    ...base,
+    ...leases,
+    upkeep: async () => [
+      ...(await reconciler.due()),
+      { name: 'following what leases are tied to', run: leases.ties.refresh },
+      { name: 'rotating passwords', run: rotation.rotator.sweep },
+    ],
+    endExpiredTokens: endingExpired(access, leases, base.metrics),
+    intervalMs,
+    record: base.metrics.sweep.round,
+  })
+}
+
+const EXPIRING = endingTokens('end_expired_tokens', (result) => result as TokensEnded)
+
+const endingExpired =
+  (
+    { tokens, wrapping, oidcStates, approle, dropStrandedSecrets }: AccessSide,
+    { quotas }: LeaseSide,
+    { sweep }: Metrics,
+  ) =>
+  async (): Promise<void> => {
+    const [ended] = await Promise.all([
+      onBehalfOf(EXPIRING, tokens.endExpiredTokens),
+      wrapping.dropExpired(),
+      quotas.dropExpired(),
+      oidcStates.dropExpired(),
+      approle.secretIds.dropExpired(),
+      dropStrandedSecrets(),
+    ])
+    sweep.tokensEnded(ended)
+  }

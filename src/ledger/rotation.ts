@@ -219,6 +219,18 @@ export const requestRotation = (
     [id, forced],
   )
 
+/** Nobody asks any more, as long as the account surely has the password that it had, or the one that the store knows of. */
+export const withdrawRequest = (db: Db, id: string): Promise<number> =>
+  change(
+    db,
+    `update leasehold.rotation
+     set requested_at = null, forced = false,
+       next_action_at = case when phase is null then due_at else next_action_at end
+     where id = $1 and requested_at is not null and claimed_by is null and sent_at is null
+       and (phase is null or phase in ('propose', 'set'))`,
+    [id],
+  )
+
 /**
  * Gone from the API; what the store has of it is the sweep's to forget. 0: somebody is at work on its password, which
  * nobody would know after.

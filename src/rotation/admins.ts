@@ -15,7 +15,7 @@ import { newId } from '../lib/ids.ts'
 import type { Sensitive } from '../lib/sensitive.ts'
 import type { CredentialPlace, Credentials } from '../secrets/credentials.ts'
 import { refuseStaticAccount } from './accounts.ts'
-import { failureOf } from './failure.ts'
+import { failureOf, refusalOf } from './failure.ts'
 import type { Rotator } from './rotator.ts'
 import { checkSchedule, nextDue, type ScheduleWrite } from './schedule.ts'
 import { placeOf, type Reach } from './site.ts'
@@ -74,8 +74,8 @@ export function createAdminRotations(parts: AdminParts): AdminRotations {
         )
       }
       const id = await ensureRow(parts, target)
-      await parts.rotator.now(id).catch((error) => {
-        throw failureOf(error)
+      await parts.rotator.now(id).catch(async (error) => {
+        throw await refusalOf(ledger, id, error)
       })
     },
   }

@@ -23,7 +23,7 @@ import { ClaimLost } from './step.ts'
 export type Rotator = {
   /**
    * Rotates now, and answers when it is done; whoever else is at it is waited for. Throws what stopped it: the
-   * rotation stays asked for, and goes on being tried.
+   * rotation stays asked for, and goes on being tried, until somebody withdraws the request.
    */
   now(id: string, options?: { forced?: boolean }): Promise<void>
   /** Rotates everything due on a target, by its id; calls share one run. */

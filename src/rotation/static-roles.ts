@@ -21,7 +21,7 @@ import { newId } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { CredentialPlace, Credentials, Held } from '../secrets/credentials.ts'
 import { refuseTakenAccount } from './accounts.ts'
-import { failureOf } from './failure.ts'
+import { failureOf, refusalOf } from './failure.ts'
 import { waitsUntil } from './pairs.ts'
 import { proveLogin } from './rotate.ts'
 import type { Rotator } from './rotator.ts'
@@ -87,8 +87,8 @@ export function createStaticRoles(parts: StaticRoleParts): StaticRoles {
       const role = await findStaticRole(ledger, mountId, name)
       if (!role) throw refuse('no static role found for role name')
       if (!forced) await refuseTooSoon(ledger, role)
-      await parts.rotator.now(role.id, { forced }).catch((error) => {
-        throw failureOf(error)
+      await parts.rotator.now(role.id, { forced }).catch(async (error) => {
+        throw await refusalOf(ledger, role.id, error)
       })
     },
   }

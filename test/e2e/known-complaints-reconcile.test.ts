@@ -1,14 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../src/lib/ids.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
+import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
 /** What hurts the users of the peers, each a test named after its row: those that the reconciler is for. */
 
+let server: TestPostgres
 let at: TestBroker
 beforeAll(async () => {
-  at = await openTestBroker({ reconcileIntervalMs: 3_600_000 })
+  server = await startTestPostgres()
+  at = await openTestBroker({ reconcileIntervalMs: 3_600_000, targetServer: server.url() })
 })
-afterAll(() => at.close())
+afterAll(async () => {
+  await at?.close()
+  await server?.remove()
+})
 
 type Lease = { lease_id: string; data: { username: string; password: string } }
 

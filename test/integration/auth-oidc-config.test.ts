@@ -127,11 +127,7 @@ describe('the configuration', () => {
 
   test.each([
     ['no secret', { oidc_client_secret: undefined }, /must be set for OIDC/],
-    [
-      'a secret no store takes',
-      { oidc_client_secret: 'x'.repeat(65_537) },
-      /^a secret is 1 to 65536 characters/,
-    ],
+    ['a secret no store takes', { oidc_client_secret: 'x'.repeat(65_537) }, /^a secret is 1 to 65536 bytes/],
     ['the implicit flow', { oidc_response_types: 'id_token' }, /^invalid response_types/],
     [
       'a provider that is none',

@@ -1,13 +1,19 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
+import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
 /** Throwaway leases, and which worker makes them when. */
 
+let server: TestPostgres
 let at: TestBroker
+beforeAll(async () => {
+  server = await startTestPostgres()
+})
 beforeEach(async () => {
-  at = await openTestBroker({ reconcileIntervalMs: 3_600_000 })
+  at = await openTestBroker({ reconcileIntervalMs: 3_600_000, targetServer: server.url() })
 })
 afterEach(() => at.close())
+afterAll(() => server?.remove())
 
 const status = async () => (await at.api('GET', 'database/config/db/status')).json.data
 const canaries = async () =>

@@ -1,15 +1,19 @@
-import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
+import { startTestMariadb, type TestMariadb } from '../support/mariadb.ts'
 import { type MysqlTarget, openMysqlTarget } from '../support/mysql-target.ts'
 
 /** A target of MariaDB held against the ledger, by an admin account of few rights. */
 
 let at: TestBroker
+let server: TestMariadb
 let target: MysqlTarget
 beforeAll(async () => {
   at = await openTestBroker()
-  target = await openMysqlTarget(inject('mariadbUrl'), 'few rights')
+  // Of its own: ending all that is unknown must not reach the accounts of other tests.
+  server = await startTestMariadb()
+  target = await openMysqlTarget(server.url, 'few rights')
   await at.api('POST', 'database/config/shop', {
     plugin_name: 'mysql-database-plugin',
     connection_url: target.url(),
@@ -22,6 +26,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await target?.close()
   await at?.close()
+  await server?.remove()
 })
 
 type Lease = { lease_id: string; data: { username: string; password: string } }

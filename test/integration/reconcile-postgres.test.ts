@@ -1,14 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { newId } from '../../src/lib/ids.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
+import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
 /** Targets held against the ledger, on a real server, with an admin account that is no superuser. */
 
+let server: TestPostgres
 let at: TestBroker
 beforeAll(async () => {
-  at = await openTestBroker()
+  server = await startTestPostgres()
+  at = await openTestBroker({ targetServer: server.url() })
 })
-afterAll(() => at.close())
+afterAll(async () => {
+  await at?.close()
+  await server?.remove()
+})
 
 type Lease = { lease_id: string; data: { username: string; password: string } }
 

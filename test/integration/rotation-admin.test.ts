@@ -122,8 +122,11 @@ describe('rotate-root', () => {
     expect(await logsIn(target.admin, target.password)).toBe(true)
     expect((await read()).rotation_error).toMatch(/no_such_role/)
     await write({ root_rotation_statements: '' })
+    // What was refused is not done later behind the back of whoever asked.
     await at.ledger.advance(3_600)
     await due()
+    expect(await logsIn(target.admin, target.password)).toBe(true)
+    expect((await rotate()).status).toBe(204)
     expect(await logsIn(target.admin, target.password)).toBe(false)
     expect(await issues()).toBe(true)
   })
@@ -253,6 +256,27 @@ describe('two admin accounts', () => {
     expect((await read()).alternate_username).toBeUndefined()
     expect((await rotate()).status).toBe(204)
     expect(await issues()).toBe(true)
+  })
+
+  test('that could not end what the other makes are refused, unless nobody looked', async () => {
+    const third = `${target.admin}_three`
+    await target.sql(`alter role ${target.admin} nosuperuser createrole;
+      create role ${third} login createrole password 'three'; grant ${target.readers} to ${third} with admin option`)
+    const pair = { alternate_username: third, alternate_password: 'three' }
+
+    const { status, json } = await write(pair)
+    expect([status, json.errors?.[0]]).toEqual([
+      400,
+      expect.stringMatching(/^alternate_username: .*neither renew nor end what/),
+    ])
+    expect((await read()).alternate_username).toBe(second())
+
+    const unseen = await write({ ...pair, verify_connection: false })
+    expect([unseen.status, unseen.json.warnings]).toEqual([
+      200,
+      [expect.stringMatching(/able to end what the other has made/)],
+    ])
+    await target.sql(`alter role ${target.admin} superuser`)
   })
 
   test('neither can be a static role', async () => {

@@ -281,7 +281,7 @@ describe.each(Object.entries(RUNS))('whatever goes wrong: %s', (_, faults) => {
         fc.asyncProperty(faults, async (run) => {
           await play(await openWorld(kind, structuredClone(run), alternate), trail, alternate)
         }),
-        { numRuns: 400 },
+        { numRuns: 40 },
       )
       await trail.close()
     },

@@ -76,3 +76,29 @@ test('rotate-root on MariaDB leaves leases as they were', async () => {
   expect((await at.api('PUT', 'sys/leases/revoke', { lease_id: lease.json.lease_id })).status).toBe(204)
   expect(await logsIn(lease.json.data)).toBe(false)
 })
+
+test('statements of its own on MariaDB are checked, and run in a session that ends when it falls silent', async () => {
+  await target.sql(`CREATE USER own@'%' IDENTIFIED BY 'first'`)
+  await target.sql(`GRANT SELECT ON ${target.database}.* TO own@'%'`)
+  const write = (rotation_statements: string[]) =>
+    at.api('POST', 'database/static-roles/own', {
+      db_name: 'shop',
+      username: 'own',
+      rotation_period: '1h',
+      rotation_statements,
+    })
+  const refused = await write(['SELECT 1'])
+  expect([refused.status, refused.json.errors[0]]).toEqual([
+    400,
+    expect.stringMatching(/^rotation_statements: no statement has \{\{password\}\}/),
+  ])
+
+  // The second row is an error where the server would wait for hours.
+  const { status, json } = await write([
+    'SELECT (SELECT 1 UNION ALL SELECT 2 WHERE @@SESSION.wait_timeout > 20)',
+    `ALTER USER '{{name}}'@'{{host}}' IDENTIFIED BY '{{password}}'`,
+  ])
+  expect([status, json?.errors]).toEqual([204, undefined])
+
+  expect(await logsIn(await creds('own'))).toBe(true)
+})

@@ -9,7 +9,7 @@ import type { TracingSettings } from '../../src/lib/tracing-settings.ts'
 import { createDatabase } from './database.ts'
 import { openTestLedger, type TestLedger } from './ledger.ts'
 
-/** A target database on the run's shared server, with a plain CREATEROLE admin and one group that may read. */
+/** A target database on the run's shared server, or on one whose superuser URL is given, with a plain CREATEROLE admin and one group that may read. */
 export type SharedTarget = {
   /** With the dialect's slots. */
   urlTemplate: string
@@ -24,9 +24,9 @@ export type SharedTarget = {
   close(): Promise<void>
 }
 
-export async function openSharedTarget(): Promise<SharedTarget> {
+export async function openSharedTarget(serverUrl?: string): Promise<SharedTarget> {
   const suffix = randomBytes(4).toString('hex')
-  const database = await createDatabase()
+  const database = await createDatabase(serverUrl)
   const superuser = new pg.Client({ connectionString: database.url })
   superuser.on('error', () => {})
   await superuser.connect()
@@ -102,9 +102,11 @@ export async function openTestBroker({
   queueUrl = inject('redisUrl'),
   tracing = undefined as TracingSettings | undefined,
   secretStores = undefined as BrokerSettings['secretStores'],
+  /** For tests that look at all accounts of the server: a superuser's URL on one of their own. */
+  targetServer = undefined as string | undefined,
 } = {}): Promise<TestBroker> {
   const ledger = await openTestLedger()
-  const target = await openSharedTarget()
+  const target = await openSharedTarget(targetServer)
   const opened: Broker[] = []
   const another = async () => {
     const broker = await compose({

@@ -16,6 +16,23 @@ describe('a schedule', () => {
     expect(nextDue({ periodSeconds: null, schedule: null, windowSeconds: null }, NOW)).toBeNull()
   })
 
+  test('the clocks going forward or back where a process runs changes nothing', () => {
+    const before = process.env.TZ
+    process.env.TZ = 'Europe/Berlin'
+    try {
+      const nightly = { periodSeconds: null, schedule: '30 1 * * *', windowSeconds: 3_600 }
+      for (const day of ['2026-03-29', '2026-10-25']) {
+        const planned = new Date(`${day}T01:30:00Z`)
+        expect(nextDue(nightly, new Date(`${day}T00:00:00Z`))).toEqual(planned)
+        expect(nextDue(nightly, planned)?.getTime()).toBe(planned.getTime() + 86_400_000)
+        expect(hasMissed(nightly, planned, new Date(`${day}T02:30:00Z`))).toBe(false)
+      }
+    } finally {
+      if (before === undefined) delete process.env.TZ
+      else process.env.TZ = before
+    }
+  })
+
   test('a window is missed once it has passed, and none never', () => {
     const daily = { periodSeconds: null, schedule: '30 3 * * *', windowSeconds: 3_600 }
     expect(hasMissed(daily, NOW, later(3_600))).toBe(false)

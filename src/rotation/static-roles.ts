@@ -19,7 +19,7 @@ import { findTarget, type Target } from '../ledger/targets.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
-import type { CredentialPlace, Credentials, Held } from '../secrets/credentials.ts'
+import type { CredentialPlace, Credentials } from '../secrets/credentials.ts'
 import { refuseTakenAccount } from './accounts.ts'
 import { failureOf, refusalOf } from './failure.ts'
 import { waitsUntil } from './pairs.ts'
@@ -27,7 +27,9 @@ import { proveLogin } from './rotate.ts'
 import type { Rotator } from './rotator.ts'
 import { checkSchedule, nextDue, type ScheduleWrite } from './schedule.ts'
 import { passwordsOf, placeOf, type Reach } from './site.ts'
+import { readCredential, type StaticCredential } from './static-credential.ts'
 
+export type { StaticCredential } from './static-credential.ts'
 export type StaticRole = Rotation
 
 /** As its writer gives it. Absent fields keep what was. */
@@ -43,9 +45,6 @@ export type StaticRoleWrite = {
   password?: Sensitive | undefined
   skipImportRotation?: boolean | undefined
 }
-
-/** The password of a static role, and when it was and will be changed. */
-export type StaticCredential = { role: StaticRole; password: Sensitive; ttlSeconds: number }
 
 export type StaticRoles = {
   /** A new one's account is rotated before this answers, unless it is imported as it is. */
@@ -271,41 +270,4 @@ async function refuseTaken(db: Db, mountId: string, name: string): Promise<void>
   if (await findStaticRole(db, mountId, name)) {
     throw new BrokerError('conflict', `the static role "${name}" was written by somebody else at this moment`)
   }
-}
-
-async function readCredential(
-  parts: StaticRoleParts,
-  mountId: string,
-  name: string,
-): Promise<StaticCredential | undefined> {
-  const now = await ledgerNow(parts.ledger)
-  const role = await findStaticRole(parts.ledger, mountId, name)
-  if (!role) return undefined
-  const held = await passwordInForce(parts, role).catch((error) => {
-    throw failureOf(error)
-  })
-  const next = role.dueAt && Math.max(0, Math.floor((role.dueAt.getTime() - now.getTime()) / 1_000))
-  if (!held || held.password.reveal() === '') {
-    throw refuse(
-      `the password of static role "${name}" is not known yet: it was imported without one; ` +
-        `its first rotation is ${role.dueAt ? `at ${role.dueAt.toISOString()}` : 'not planned'}, or rotate-role/${name} makes one now`,
-    )
-  }
-  return { role, password: held.password, ttlSeconds: next ?? 0 }
-}
-
-/** Of a rotation that is half done, the new one as soon as the target takes it: the store has it as the current one later. */
-async function passwordInForce(
-  { ledger, credentials, reach }: StaticRoleParts,
-  role: StaticRole,
-): Promise<Held | undefined> {
-  const candidate = role.phase === null ? undefined : await credentials.read(placeOf(role), 'pending')
-  const target = candidate && (await findTarget(ledger, role.mountId, role.targetName))
-  if (target) {
-    const passwords = passwordsOf(target, await reach.open(target))
-    // A target that does not answer says nothing against the one before.
-    const isIn = await passwords.accepts(role.username, candidate.password).catch(() => false)
-    if (isIn) return candidate
-  }
-  return credentials.read(placeOf(role), 'current')
 }

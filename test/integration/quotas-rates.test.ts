@@ -235,7 +235,8 @@ describe('what a rate limit refuses is on record', () => {
   /** What was put on record since it was asked last, oldest first. */
   const recorded = async (): Promise<Event[]> => {
     const { rows } = await world.ledger.ledger.query<{ body: string }>(
-      `select body from leasehold.audit_event where body::jsonb -> 'outcome' ->> 'status' = '429'`,
+      `select body from leasehold.audit_event where body::jsonb -> 'outcome' ->> 'status' = '429'
+       order by at_time, writer, seq`,
     )
     const events = rows.slice(seen).map(({ body }) => JSON.parse(body) as Event)
     seen = rows.length

@@ -1,3 +1,5 @@
+import { BrokerError } from '../lib/errors.ts'
+
 /** What the lexers of all SQL dialects have in common; where tokens begin and end is each dialect's own. */
 
 export type TokenKind = 'blank' | 'word' | 'name' | 'string' | 'coded' | 'body' | 'slot' | 'mark'
@@ -25,6 +27,34 @@ export const slotsIn = (text: string): string[] =>
 /** The text with its slots filled by what `fill` answers. */
 export const fillSlots = (text: string, fill: (slot: string) => string): string =>
   text.replace(new RegExp(SLOT, 'g'), (_, slot: string) => fill(slot))
+
+/** The whole text in tokens, of which `next` answers the one that begins at a place. */
+export function tokensOf(sql: string, next: (sql: string, at: number) => Token): Token[] {
+  const tokens: Token[] = []
+  let at = 0
+  while (at < sql.length) {
+    const token = next(sql, at)
+    tokens.push(token)
+    at += token.text.length
+  }
+  return tokens
+}
+
+/** Statements of a field, each of them checked; what is wrong with one throws a `BrokerError` that names the field. */
+export function checkedStatements(
+  field: string,
+  parse: () => Statement[],
+  check: (statement: Statement) => void,
+): Statement[] {
+  try {
+    const statements = parse()
+    statements.forEach(check)
+    return statements
+  } catch (error) {
+    if (!(error instanceof SqlSyntaxError)) throw error
+    throw new BrokerError('invalid_request', `${field}: ${error.message}`)
+  }
+}
 
 /** Whether one of these slots stands anywhere but in a comment. */
 export const usesSlot = (statements: readonly Statement[], slots: readonly string[]): boolean =>

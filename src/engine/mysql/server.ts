@@ -96,9 +96,11 @@ const hashOf = (hashes: PasswordForms['hashes'], plugin: HashPlugin): string => 
   return literal(hash)
 }
 
+/** As the tables of events and routines name who made them. */
+const definers = (accounts: readonly UserAtHost[]): string =>
+  literals(accounts.map(({ user, host }) => `${user}@${host}`))
+
 function mariadb(server: Server): Dialect {
-  const definers = (accounts: readonly UserAtHost[]): string =>
-    literals(accounts.map(({ user, host }) => `${user}@${host}`))
   return {
     server,
     plugin: 'mysql_native_password',
@@ -161,8 +163,6 @@ function mysql(server: Server): Dialect {
     server.hasPerformanceSchema && server.version >= PERFORMANCE_PROCESSLIST
       ? 'performance_schema.processlist'
       : 'information_schema.PROCESSLIST'
-  const definers = (accounts: readonly UserAtHost[]): string =>
-    literals(accounts.map(({ user, host }) => `${user}@${host}`))
   return {
     server,
     plugin: 'caching_sha2_password',

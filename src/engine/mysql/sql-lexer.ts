@@ -1,4 +1,4 @@
-import { SLOT, SqlSyntaxError, type Token, type TokenKind } from '../sql-token.ts'
+import { SLOT, SqlSyntaxError, type Token, type TokenKind, tokensOf } from '../sql-token.ts'
 
 /**
  * Cuts the SQL of MySQL and MariaDB into tokens, far enough to know what is a text, a quoted name, a comment or bare
@@ -20,16 +20,7 @@ const SHAPES: readonly (readonly [TokenKind, RegExp])[] = [
 
 const OPENS_QUOTE = /^(?:[bBxXnN]?'|"|`)/
 
-export function tokenize(sql: string): Token[] {
-  const tokens: Token[] = []
-  let at = 0
-  while (at < sql.length) {
-    const token = nextToken(sql, at)
-    tokens.push(token)
-    at += token.text.length
-  }
-  return tokens
-}
+export const tokenize = (sql: string): Token[] => tokensOf(sql, nextToken)
 
 function nextToken(sql: string, at: number): Token {
   if (sql.startsWith('/*', at)) return { kind: 'blank', text: comment(sql, at) }

@@ -1,6 +1,6 @@
-import { BrokerError } from '../../lib/errors.ts'
 import { EngineError } from '../engine.ts'
 import {
+  checkedStatements,
   checkSlots,
   fillSlots,
   leadingWords,
@@ -53,19 +53,15 @@ const ALPHABETS: Record<keyof SlotValues, RegExp> = {
 }
 
 /** Checks a field of statements as written by a user, and throws a `BrokerError` that names it. */
-export function checkStatements(field: string, sources: readonly string[]): Statement[] {
-  try {
-    const statements = parseStatements(sources)
-    for (const statement of statements) {
+export const checkStatements = (field: string, sources: readonly string[]): Statement[] =>
+  checkedStatements(
+    field,
+    () => parseStatements(sources),
+    (statement) => {
       checkSlots(statement, (slot) => Object.hasOwn(SLOT_KINDS, slot), JOINS_A_SLOT)
       refuseSessionControl(statement)
-    }
-    return statements
-  } catch (error) {
-    if (!(error instanceof SqlSyntaxError)) throw error
-    throw new BrokerError('invalid_request', `${field}: ${error.message}`)
-  }
-}
+    },
+  )
 
 export const parseStatements = (sources: readonly string[]): Statement[] =>
   sources.flatMap((source) => splitAtSemicolons(tokenize(source)))

@@ -1,4 +1,5 @@
 import { pause } from '../../lib/pause.ts'
+import { provable } from '../ending.ts'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
 import type { Connections, Facts } from './connections.ts'
 import { refuseBlind } from './disconnect.ts'
@@ -22,11 +23,7 @@ export async function verify(
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
   const answers = new Map<Ending, Evidence | EngineError>()
-  const due = endings.filter((ending) => {
-    if (ending.createWithinMs <= 0) return true
-    answers.set(ending, new EngineError('pending', 'a create of this account may still arrive'))
-    return false
-  })
+  const due = provable(endings, answers)
   if (due.length === 0) return answers
   await connections.use('ending', async (session, facts) => {
     refuseBlind(facts)

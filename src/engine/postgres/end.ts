@@ -1,5 +1,6 @@
-import { failed, ok, type Result } from '../../lib/result.ts'
-import { type Ending, type EndStep, EngineError, type Evidence } from '../engine.ts'
+import type { Result } from '../../lib/result.ts'
+import { endInBatches } from '../ending.ts'
+import type { Ending, EndStep, Evidence } from '../engine.ts'
 import type { Connections } from './connections.ts'
 import { disable } from './disable.ts'
 import { disconnect } from './disconnect.ts'
@@ -8,46 +9,21 @@ import { remove } from './remove.ts'
 import type { Target } from './target.ts'
 import { verify } from './verify.ts'
 
-type Answers = Map<Ending, Evidence | EngineError>
-
 /** Each account takes a few entries of the server's lock table until the commit, and small servers have small ones. */
 const BATCH = 256
 
 /** One step for many accounts, each with its own answer. */
-export async function endAccounts(
+export function endAccounts(
   connections: Connections,
   target: Target,
   step: EndStep,
   endings: readonly Ending[],
 ): Promise<Result<Evidence>[]> {
-  const results: Result<Evidence>[] = []
-  for (let at = 0; at < endings.length; at += BATCH) {
-    const batch = endings.slice(at, at + BATCH)
-    const answers = await runStep(connections, target, step, batch).catch(
-      (error): Answers => new Map(batch.map((ending) => [ending, toEngineError(error)])),
-    )
-    for (const ending of batch) {
-      const answer = answers.get(ending) ?? new EngineError('failed', `the step ${step} gave no answer`)
-      results.push(answer instanceof Error ? failed(answer) : ok(answer))
-    }
-  }
-  return results
-}
-
-function runStep(
-  connections: Connections,
-  target: Target,
-  step: EndStep,
-  endings: readonly Ending[],
-): Promise<Answers> {
-  switch (step) {
-    case 'disable':
-      return disable(connections, endings)
-    case 'disconnect':
-      return disconnect(connections, endings)
-    case 'remove':
-      return remove(connections, target, endings)
-    case 'verify':
-      return verify(connections, endings)
-  }
+  const steps = {
+    disable: (batch: readonly Ending[]) => disable(connections, batch),
+    disconnect: (batch: readonly Ending[]) => disconnect(connections, batch),
+    remove: (batch: readonly Ending[]) => remove(connections, target, batch),
+    verify: (batch: readonly Ending[]) => verify(connections, batch),
+  } satisfies Record<EndStep, unknown>
+  return endInBatches(step, endings, BATCH, steps[step], toEngineError)
 }

@@ -1,4 +1,11 @@
-import { SLOT, SqlSyntaxError, splitAtSemicolons, type Token, type TokenKind } from '../sql-token.ts'
+import {
+  SLOT,
+  SqlSyntaxError,
+  splitAtSemicolons,
+  type Token,
+  type TokenKind,
+  tokensOf,
+} from '../sql-token.ts'
 
 /**
  * Cuts PostgreSQL text into tokens, far enough to know what is a string, a quoted name, a dollar-quoted body, a
@@ -25,16 +32,7 @@ const OPENS_STRING = /^(?:[eEbBxXnN]?'|[uU]&['"])/
 
 const BODY_START = new RegExp(`\\$(?:[${LETTER}][${LETTER}0-9]*)?\\$`, 'y')
 
-export function tokenize(sql: string): Token[] {
-  const tokens: Token[] = []
-  let at = 0
-  while (at < sql.length) {
-    const token = nextToken(sql, at)
-    tokens.push(token)
-    at += token.text.length
-  }
-  return tokens
-}
+export const tokenize = (sql: string): Token[] => tokensOf(sql, nextToken)
 
 function nextToken(sql: string, at: number): Token {
   if (sql.startsWith('/*', at)) return { kind: 'blank', text: blockComment(sql, at) }

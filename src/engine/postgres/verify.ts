@@ -1,4 +1,5 @@
 import type pg from 'pg'
+import { provable } from '../ending.ts'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
 import type { Connections, Session } from './connections.ts'
 import { many } from './isolate.ts'
@@ -17,11 +18,7 @@ export async function verify(
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
   const answers = new Map<Ending, Evidence | EngineError>()
-  const due = endings.filter((ending) => {
-    if (ending.createWithinMs <= 0) return true
-    answers.set(ending, new EngineError('pending', 'a create of this account may still arrive'))
-    return false
-  })
+  const due = provable(endings, answers)
   if (due.length === 0) return answers
   const seen = await connections.use('ending', async (session) => {
     const [, locks, ...looks] = await many(session, `BEGIN; ${locksQuery(due)}; ${looksQuery(due)}; COMMIT`)

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Answer, type Installation, openInstallation, request } from '../support/installation.ts'
-import { CHANGES, expectAllEnded, expectVisited, KILLS, untilLanded } from '../support/kills.ts'
+import { expectAllEnded, KILLS, statements, untilLanded, visitChanges } from '../support/kills.ts'
 import type { GatePlan, Process } from '../support/processes.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
@@ -18,8 +18,7 @@ afterAll(async () => {
 const issue = (server: Process) => request(server, at.token, 'GET', 'database/creds/app')
 const leaseIdOf = (answer: Answer | undefined): string => answer?.body.lease_id ?? 'none was issued'
 
-type Visit = {
-  what: GatePlan['what']
+type Work = {
   /** What is there before the gate counts. Answers what `act` needs. */
   before?: (server: Process) => Promise<string>
   /** Undefined when no answer came. */
@@ -28,29 +27,27 @@ type Visit = {
   after?: () => Promise<void>
 }
 
-/** Kills a server at its first change, the next one at its second, until one lives through it. Answers where. */
-async function visit({ what, before, act, after }: Visit): Promise<string[]> {
-  const visited: string[] = []
-  for (let n = 1; ; n += 1) {
-    const server = await at.server()
-    const given = (await before?.(server)) ?? ''
-    await server.gate({ at: n, what, only: CHANGES })
-    const answer = await act(server, given)
-    if (answer) {
-      expect(answer.status).toBeLessThan(300)
-      await server.kill()
-      await at.settle()
-      await expectAllEnded(at)
-      return visited
-    }
-    await server.exited
-    visited.push(server.death()?.label ?? 'it died elsewhere')
-    await untilLanded(at, server.death())
-    expect(await at.nameless(), `after ${visited.at(-1)}`).toEqual([])
-    await after?.()
+/** Has a server do the work, and die where the plan says. Answers where; undefined: it lived. */
+async function killAt({ before, act, after }: Work, plan: GatePlan): Promise<string | undefined> {
+  const server = await at.server()
+  const given = (await before?.(server)) ?? ''
+  await server.gate(plan)
+  const answer = await act(server, given)
+  if (answer) {
+    expect(answer.status).toBeLessThan(300)
+    await server.kill()
     await at.settle()
     await expectAllEnded(at)
+    return undefined
   }
+  await server.exited
+  const label = server.death()?.label ?? 'it died elsewhere'
+  await untilLanded(at, server.death())
+  expect(await at.nameless(), `after ${label}`).toEqual([])
+  await after?.()
+  await at.settle()
+  await expectAllEnded(at)
+  return label
 }
 
 /** The target must never shut an account out before its lease ends. */
@@ -69,30 +66,32 @@ async function expectTargetOutlastsLedger(): Promise<void> {
 
 describe.each(KILLS)('kill -9 of the server, to %s', (what) => {
   test('every change of an issue', async () => {
-    const visited = await visit({ what, act: issue })
+    const work = { act: issue }
 
-    expectVisited(visited, 'intent', 'create', 'activate')
+    await visitChanges(
+      (where) => killAt(work, { what, ...where }),
+      statements('intent', 'create', 'activate'),
+    )
   }, 120_000)
 
   test('every change of a renewal', async () => {
-    const visited = await visit({
-      what,
+    const work: Work = {
       before: async (server) => leaseIdOf(await issue(server)),
       act: (server, lease_id) =>
         request(server, at.token, 'POST', 'sys/leases/renew', { lease_id, increment: 300 }),
       after: expectTargetOutlastsLedger,
-    })
+    }
 
-    expectVisited(visited, 'extend', 'renew')
+    await visitChanges((where) => killAt(work, { what, ...where }), statements('extend', 'renew'))
   }, 120_000)
 
   test('every change of a revocation', async () => {
-    const visited = await visit({
-      what,
+    const work: Work = {
       before: async (server) => leaseIdOf(await issue(server)),
       act: (server, lease_id) => request(server, at.token, 'POST', 'sys/leases/revoke', { lease_id }),
-    })
+    }
+    const steps = statements('claim', 'disable', 'disconnect', 'remove', 'finish')
 
-    expectVisited(visited, 'claim', 'disable', 'disconnect', 'remove', 'finish')
+    await visitChanges((where) => killAt(work, { what, ...where }), steps)
   }, 180_000)
 })

@@ -1,14 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Installation, openInstallation, request } from '../support/installation.ts'
-import {
-  CHANGES,
-  expectAllEnded,
-  expectVisited,
-  KILLS,
-  STATEMENT,
-  untilLanded,
-  unvisited,
-} from '../support/kills.ts'
+import { expectAllEnded, KILLS, STATEMENT, statements, untilLanded, visitChanges } from '../support/kills.ts'
 import { type GatePlan, type Process, until } from '../support/processes.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
@@ -25,7 +17,7 @@ afterAll(async () => {
 
 const issue = (server: Process) => request(server, at.token, 'GET', 'database/creds/app')
 
-const STEPS = ['claim', 'disable', 'disconnect', 'remove', 'finish'] as const
+const STEPS = statements('claim', 'disable', 'disconnect', 'remove', 'finish')
 
 /** Two leases come due under a worker that dies where the plan says. Answers where; undefined: it lived. */
 async function killAt(server: Process, plan: Omit<GatePlan, 'from'>): Promise<string | undefined> {
@@ -56,17 +48,7 @@ async function killAt(server: Process, plan: Omit<GatePlan, 'from'>): Promise<st
 describe.each(KILLS)('kill -9 of a worker, to %s', (what) => {
   test('every change of an expiry', async () => {
     const server = await at.server()
-    const visited: string[] = []
-    for (let n = 1; ; n += 1) {
-      const label = await killAt(server, { at: n, what, only: CHANGES })
-      if (label === undefined) break
-      visited.push(label)
-    }
-    // Two leases are ended together or one after the other, so a statement may have slipped through between two rounds.
-    for (const name of unvisited(visited, STEPS)) {
-      visited.push((await killAt(server, { at: 1, what, only: STATEMENT[name] })) ?? 'it lived')
-    }
 
-    expectVisited(visited, ...STEPS)
+    await visitChanges((where) => killAt(server, { what, ...where }), STEPS)
   }, 180_000)
 })

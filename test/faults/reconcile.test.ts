@@ -3,7 +3,7 @@ import type { Broker } from '../../src/compose.ts'
 import type { Mount } from '../../src/lease/mounts.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { type Installation, openInstallation, request } from '../support/installation.ts'
-import { CHANGES, untilLanded } from '../support/kills.ts'
+import { CHANGES, untilLanded, visitChanges } from '../support/kills.ts'
 import { type GatePlan, type Process, until } from '../support/processes.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 
@@ -176,16 +176,7 @@ const VISITED = [
 
 // What is there before a statement is what was there after the one before it: one kind of kill sees it all.
 test('kill -9 of a worker, right after sending every change of a reconcile', async () => {
-  const what = 'die after sending'
-  const visited: string[] = []
-  for (let n = 1; ; n += 1) {
-    const label = await killAt({ at: n, what, only: OF_THE_WORK, from: 'insert into leasehold.upkeep' })
-    if (label === undefined) break
-    visited.push(label)
-  }
-  const unvisited = () => VISITED.filter((text) => !visited.some((label) => new RegExp(text).test(label)))
-  // The tasks run beside each other, so a statement may have slipped through between two rounds.
-  for (const only of unvisited()) visited.push((await killAt({ at: 1, what, only })) ?? 'it lived')
+  const counting = { only: OF_THE_WORK, from: 'insert into leasehold.upkeep' }
 
-  expect(unvisited()).toEqual([])
+  await visitChanges((where) => killAt({ what: 'die after sending', ...where }), VISITED, counting)
 }, 900_000)

@@ -45,20 +45,22 @@ export async function startServer(config: ServerConfig): Promise<Running> {
 }
 
 /** One of the fleet that ends leases: `leasehold worker`. */
-export async function startWorker(config: WorkerConfig): Promise<Running> {
-  const log = loggerFor(config)
-  const broker = await composeFor(config, log)
-  broker.startWorker()
-  log.info('the worker is running')
-  return { stop: broker.close, reopenLogs: broker.reopenLogs }
-}
+export const startWorker = (config: WorkerConfig): Promise<Running> =>
+  startFleet(config, 'the worker is running', (broker) => broker.startWorker())
 
 /** One of the fleet that rotates passwords and does nothing else: `workers/rotation.ts`. */
-export async function startRotation(config: WorkerConfig): Promise<Running> {
+export const startRotation = (config: WorkerConfig): Promise<Running> =>
+  startFleet(config, 'the rotation worker is running', (broker) => broker.startRotation())
+
+async function startFleet(
+  config: WorkerConfig,
+  said: string,
+  begin: (broker: Broker) => void,
+): Promise<Running> {
   const log = loggerFor(config)
   const broker = await composeFor(config, log)
-  broker.startRotation()
-  log.info('the rotation worker is running')
+  begin(broker)
+  log.info(said)
   return { stop: broker.close, reopenLogs: broker.reopenLogs }
 }
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { oneOf, readableFile } from '../lib/forms.ts'
+import { isLoopbackHost } from '../lib/loopback.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import { type Report, warnIfExposed } from './report.ts'
 
@@ -187,7 +187,6 @@ function later(name: string, path: string, report: Report): string {
 function warnIfClear(name: string, url: string | undefined, report: Report): void {
   if (url === undefined || !url.startsWith('http:')) return
   const { hostname } = new URL(url)
-  const isHere =
-    hostname === 'localhost' || hostname === '[::1]' || (isIP(hostname) === 4 && hostname.startsWith('127.'))
+  const isHere = isLoopbackHost(hostname)
   if (!isHere) report.warn(`${name} begins with http://: secrets cross the network in the clear`)
 }

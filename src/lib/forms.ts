@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { parseDuration } from './duration.ts'
+import { isLoopbackHost } from './loopback.ts'
 import { type Sensitive, sensitive } from './sensitive.ts'
 
 /**
@@ -24,8 +25,7 @@ export const listen = z.string(required).transform((text, ctx): Listen => {
   return z.NEVER
 })
 
-export const isLoopback = ({ host }: Listen): boolean =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+export const isLoopback = ({ host }: Listen): boolean => isLoopbackHost(host)
 
 export const loopback = listen.refine(isLoopback, {
   error: 'must be an address only this machine can reach, such as 127.0.0.1:8200',

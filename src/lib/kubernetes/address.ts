@@ -1,10 +1,8 @@
-import { X509Certificate } from 'node:crypto'
+import { holdsCertificates } from '../certificates.ts'
 import { BrokerError } from '../errors.ts'
-import { isLoopback } from '../forms.ts'
+import { isLoopbackHost } from '../loopback.ts'
 
 /** The two fields that say which API server is meant, under the dialect's names. All throw a `BrokerError`. */
-
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 const refused = (message: string): BrokerError => new BrokerError('invalid_request', message)
 
@@ -17,7 +15,7 @@ export function serverAddress(host: string): string {
     throw refused('kubernetes_host must hold no user name, password, query or fragment')
   }
   // Every login sends a token there that is worth stealing.
-  if (url.protocol === 'http:' && !isLoopback({ host: url.hostname.replace(/^\[|\]$/g, ''), port: 0 })) {
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
     throw refused('kubernetes_host must be https, unless it is on this machine')
   }
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`
@@ -25,13 +23,7 @@ export function serverAddress(host: string): string {
 
 /** Throws when a text that is not empty holds no certificate that can be trusted as an authority. */
 export function checkAuthority(pem: string): void {
-  if (pem === '') return
-  const certificates = pem.match(CERTIFICATE) ?? []
-  try {
-    for (const certificate of certificates) new X509Certificate(certificate)
-    if (certificates.length > 0) return
-  } catch {
-    // The parser's own words name OpenSSL routines.
+  if (pem !== '' && !holdsCertificates(pem)) {
+    throw refused('The provided CA PEM data contains no valid certificates')
   }
-  throw refused('The provided CA PEM data contains no valid certificates')
 }

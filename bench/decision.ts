@@ -58,7 +58,12 @@ export async function decision({
     put: async () => {},
     remove: async () => {},
   })
-  const authorizer = createAuthorizer({ policies, roleOf: async () => ROLE, leasesHeld: async () => 0 })
+  const authorizer = createAuthorizer({
+    policies,
+    roleOf: async () => ROLE,
+    leasesHeld: async () => 0,
+    liveGrant: async () => undefined,
+  })
   const question = (subject: string): Question => ({
     principal: {
       tokenId: '0'.repeat(64),

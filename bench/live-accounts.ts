@@ -9,12 +9,12 @@ import { postgres } from '../src/engine/postgres/postgres.ts'
 import { newId } from '../src/lib/ids.ts'
 import { sensitive } from '../src/lib/sensitive.ts'
 import { emptySample, loop, percentile, perSecond, type Sample } from './load.ts'
-import type { Figure } from './report.ts'
+import { type Figure, rateFigure } from './report.ts'
 
 /** What making, extending and ending one account costs with so many alive, by whose rights. */
 export type LiveAccounts = { live: readonly number[]; turnMs: number }
 
-const KINDS = ['functions', 'CREATEROLE'] as const
+const KINDS = ['functions', 'CREATEROLE', 'creators'] as const
 type Kind = (typeof KINDS)[number]
 /**
  * Since 16 a GRANT or REVOKE reads all members of its group, whoever runs it. That is the group's size and not the number
@@ -22,6 +22,9 @@ type Kind = (typeof KINDS)[number]
  */
 const GROUPS = 20
 const GROUP = 'live_group_0'
+/** So many accounts the engine makes as one creator before it takes another. */
+const PER_CREATOR = 150
+const CREATORS = 64
 /** Rates that do not depend on how many live, with room for what a busy machine does to a short turn. */
 const FLAT = 0.5
 
@@ -56,7 +59,10 @@ export async function liveAccounts({ live, turnMs }: LiveAccounts): Promise<Figu
     await rm(folder, { recursive: true, force: true })
   }
   return live.flatMap((count) =>
-    (['create', 'extend', 'end'] as const).map((what) => figure(rates, what, count, live[0] ?? 0)),
+    (['create', 'extend', 'end'] as const).flatMap((what) => [
+      figure(rates, what, count, live[0] ?? 0),
+      spreadFigure(rates, what, count),
+    ]),
   )
 }
 
@@ -66,12 +72,13 @@ async function prepare(server: PostgresServer): Promise<World> {
   const password = randomBytes(18).toString('base64url')
   for (let i = 0; i < GROUPS; i += 1) await client.query(`CREATE ROLE live_group_${i}`)
   await client.query(`CREATE ROLE least LOGIN PASSWORD '${password}';
-    CREATE ROLE maker LOGIN CREATEROLE PASSWORD '${password}'; GRANT ${GROUP} TO maker WITH ADMIN OPTION;
-    GRANT pg_signal_backend TO maker`)
+    CREATE ROLE maker LOGIN CREATEROLE PASSWORD '${password}'; CREATE ROLE spread LOGIN CREATEROLE PASSWORD '${password}';
+    GRANT ${GROUP} TO maker, spread WITH ADMIN OPTION; GRANT pg_signal_backend TO maker, spread`)
   const database = (await client.query('SELECT current_database() AS name')).rows[0].name
   const role = postgres.checkRole({ member_of: [GROUP], scram_iterations: 1 }).spec
   const specFor = (username: string) =>
     postgres.checkTarget({
+      creator_roles: username === 'spread' ? CREATORS : 0,
       connection_url: `postgresql://{{username}}:{{password}}@${encodeURIComponent(server.socketDir)}:${server.port}/${database}`,
       username,
     }).spec
@@ -86,16 +93,31 @@ async function prepare(server: PostgresServer): Promise<World> {
       password: sensitive(password),
       accountKey: sensitive('of the bench'),
     }))
-  return { server, client, engines: { functions: open('least'), CREATEROLE: open('maker') }, role, spec }
+  return {
+    server,
+    client,
+    engines: { functions: open('least'), CREATEROLE: open('maker'), creators: open('spread') },
+    role,
+    spec,
+  }
 }
 
-/** As CREATEROLE leaves them: its holder is a member of each. */
+/** As CREATEROLE leaves them: its holder is a member of each, or the creator is that it became. */
 async function fill({ client }: World, from: number, to: number): Promise<void> {
+  const creators = Math.min(CREATORS, Math.ceil(to / PER_CREATOR))
+  for (let i = 1; i <= creators; i += 1) {
+    const name = `leasehold_creator_${i}_spread`
+    if ((await client.query(`SELECT FROM pg_roles WHERE rolname = '${name}'`)).rows.length > 0) continue
+    await client.query(`SET ROLE spread; CREATE ROLE ${name} NOLOGIN CREATEROLE;
+      GRANT ${name} TO spread WITH INHERIT FALSE, SET TRUE;
+      GRANT ${GROUP} TO ${name} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE; RESET ROLE`)
+  }
   for (let at = from; at < to; at += 500) {
     await client.query(
       `DO $$ BEGIN FOR i IN ${at} .. ${Math.min(at + 500, to) - 1} LOOP
          EXECUTE format('CREATE ROLE live_%s IN ROLE live_group_%s', i, i % ${GROUPS});
-         EXECUTE format('GRANT live_%s TO maker WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', i);
+         EXECUTE format('GRANT live_%s TO maker, leasehold_creator_%s_spread WITH ADMIN TRUE, INHERIT FALSE, SET FALSE',
+           i, 1 + i / ${PER_CREATOR} % ${CREATORS});
        END LOOP; END $$`,
     )
   }
@@ -151,4 +173,11 @@ function figure(rates: Map<string, Rates>, what: keyof Rates, count: number, few
       ? {}
       : { aim: { text: `at least ${FLAT} of the rate with ${fewest}`, met: value / first >= FLAT } }),
   }
+}
+
+/** The same by CREATEROLE alone, against CREATEROLE by turns as several creator roles. */
+function spreadFigure(rates: Map<string, Rates>, what: keyof Rates, count: number): Figure {
+  const sample = (kind: Kind): Sample => rates.get(`${kind} ${count}`)?.[what] ?? emptySample()
+  const name = `${what} one account by CREATEROLE and creator roles, ${count} others live`
+  return rateFigure(name, sample('creators'), 'by CREATEROLE alone', sample('CREATEROLE'))
 }

@@ -20,7 +20,7 @@ import { openWorld, type World } from './world.ts'
  *
  *   --quick            a smoke run of under a minute, whose numbers mean little
  *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint, auth (decisions, issues, logins),
- *                      live (one account among 0 to 10,000, by functions and by CREATEROLE), reconcile,
+ *                      live (one account among 0 to 10,000, by functions, creator roles, CREATEROLE), reconcile,
  *                      mysql and kubernetes (the engines alone)
  *   --queue postgres   or redis; both when not said and Redis is there, but in a quick run
  *   --json <file>      the JSON goes there and not after the table

@@ -12,7 +12,7 @@ import {
   newMysqlAccount,
   openMysqlTarget,
 } from '../test/support/mysql-target.ts'
-import { givenUrl, isOnPath } from '../test/support/provision.ts'
+import { givenPart, isOnPath } from '../test/support/provision.ts'
 import { clearTestRoot, openTestRoot } from '../test/support/test-root.ts'
 import { emptySample, join, loop, type Sample } from './load.ts'
 import { type Figure, rateFigure } from './report.ts'
@@ -37,7 +37,7 @@ type Raw = { client: Connection; group: string; hash: string }
  * where there is no MariaDB: neither TEST_MARIADB_URL nor the program.
  */
 export async function mysqlFigures({ rounds, accounts }: MysqlSize): Promise<Figure[] | undefined> {
-  const given = givenUrl('mariadb')
+  const given = givenPart('mariadb')
   if (given === undefined && !(await isOnPath('mariadb'))) return undefined
   const root = openTestRoot()
   try {

@@ -18,6 +18,7 @@ async function check() {
   const stages = [
     ['biome', ['check', '--error-on-warnings', '.']],
     ['tsc', ['--noEmit']],
+    ['tsc', ['-p', 'src/console']],
     ['knip', []],
   ]
   for (const [tool, flags] of stages) {

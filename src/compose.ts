@@ -1,16 +1,23 @@
+import type { Shipping } from './audit/sinks/shipping.ts'
+import { GRANTS_WAKEUP } from './breakglass/due.ts'
+import type { PolicyBook } from './breakglass/policy-book.ts'
 import { composeAccess } from './compose/access.ts'
 import { composeApi } from './compose/api.ts'
 import { composeAuditLog } from './compose/audit-log.ts'
 import { composeAuditSinks } from './compose/audit-sinks.ts'
-import { openBase } from './compose/base.ts'
+import { type Base, openBase } from './compose/base.ts'
+import { type BreakGlassSide, composeBreakGlass } from './compose/break-glass.ts'
+import { composeConsole } from './compose/console.ts'
+import { composeControlGroups } from './compose/control-groups.ts'
 import { composeGauges } from './compose/gauges.ts'
-import { composeLeases } from './compose/leases.ts'
+import { composeLeases, type LeaseSide } from './compose/leases.ts'
 import { composeReconcile } from './compose/reconcile.ts'
-import { composeRotation } from './compose/rotation.ts'
+import { composeRotation, type RotationSide } from './compose/rotation.ts'
 import type { SecretStoreSettings } from './compose/secret-stores.ts'
 import { composeSweep } from './compose/sweep.ts'
 import type { Api } from './http/app.ts'
 import { type Listening, listen, type Tls } from './http/server.ts'
+import type { OidcMethod } from './identity/oidc/method.ts'
 import type { TokenStore } from './identity/tokens.ts'
 import type { Ender } from './lease/ender.ts'
 import type { Enrolment } from './lease/enrolment.ts'
@@ -27,6 +34,7 @@ import type { Logger } from './lib/log.ts'
 import type { Sensitive } from './lib/sensitive.ts'
 import type { TracingSettings } from './lib/tracing-settings.ts'
 import { VERSION } from './lib/version.ts'
+import type { Policies } from './policy/policies.ts'
 import type { Rotator } from './rotation/rotator.ts'
 import type { Tracing } from './telemetry/tracing.ts'
 
@@ -52,6 +60,10 @@ export type BrokerSettings = {
 export type Broker = {
   api: Api
   tokens: TokenStore
+  policies: Policies
+  /** Of break-glass. */
+  policyBook: PolicyBook
+  oidc: OidcMethod
   mounts: Mounts
   enrolment: Enrolment
   roles: Roles
@@ -69,6 +81,8 @@ export type Broker = {
   startWorker(): void
   /** Rotates passwords and does nothing else of a worker's, until `close`. */
   startRotation(): void
+  /** Minds the deadlines of break-glass grants and does nothing else of a worker's, until `close`. */
+  startGrants(): void
   /** Opens files that are written to anew: for after they have been moved away. */
   reopenLogs(): void
   /** Answers the requests in hand, finishes the endings in hand, then closes what is behind them. */
@@ -128,18 +142,29 @@ async function composeOn(
   const access = composeAccess(base, leases)
   const rotation = composeRotation(base, leases, settings.sweepIntervalMs)
   const reconciler = composeReconcile(base, leases, settings.reconcileIntervalMs ?? 0)
-  const sweep = composeSweep(base, { leases, access, rotation, reconciler }, settings.sweepIntervalMs)
+  const breakGlass = composeBreakGlass(base, leases, settings.sweepIntervalMs)
+  const sweep = composeSweep(
+    base,
+    { leases, access, rotation, reconciler, breakGlass },
+    settings.sweepIntervalMs,
+  )
   composeGauges(base, leases, ledger)
   const { checkpoints, auditLog } = composeAuditLog({ ledger, log }, base.signer)
   const parts = {
     ...leases,
     ...access,
     ...rotation,
+    ...breakGlass,
     auditLog,
     auditSinks: composeAuditSinks(base),
     reconciler,
+    controlGroups: composeControlGroups(base, access, {
+      ...breakGlass,
+      activate: breakGlass.grantAccess.activate,
+    }),
   }
-  const api = composeApi(base, parts, tracing)
+  const { console, closePages } = composeConsole(base, leases, access)
+  const api = composeApi(base, parts, { tracing, console })
 
   checkpoints.start()
 
@@ -154,6 +179,7 @@ async function composeOn(
       base.wakeups.close,
       sweep.stop,
       rotation.stop,
+      breakGlass.stopGrants,
       leases.ties.stop,
       leases.targets.close,
       shipping.stop,
@@ -166,6 +192,9 @@ async function composeOn(
   return {
     ...leases,
     tokens: access.tokens,
+    policies: access.policies,
+    policyBook: breakGlass.policyBook,
+    oidc: access.oidc,
     api,
     sweep,
     rotator: rotation.rotator,
@@ -173,23 +202,46 @@ async function composeOn(
     reopenLogs: shipping.reopen,
     async listen({ tls, ...address }) {
       await shipping.start()
-      server = await listen({ ...address, ...(tls && { tls }) }, api.app, log)
+      const listening = await listen({ ...address, ...(tls && { tls }) }, api.app, log)
+      server = {
+        ...listening,
+        close: (graceMs) => {
+          // Their answers never end by themselves, and would be waited for.
+          closePages()
+          return listening.close(graceMs)
+        },
+      }
       return server
     },
-    startWorker() {
-      void shipping.start()
-      base.wakeups.run((targetId) => {
-        // Beside the endings: those never wait for a rotation, and the sweep finds what fails here.
-        rotation.rotator.drain(targetId).catch(() => {})
-        return leases.ender.drain(targetId)
-      })
-      sweep.start()
-    },
-    startRotation() {
-      void shipping.start()
-      rotation.start()
-    },
+    ...starts(base, { leases, rotation, breakGlass, sweep }),
     close: () => (closing ??= closeAll()),
+  }
+}
+
+/** What a process of the fleet does, until `close`. */
+function starts(
+  { shipping, wakeups }: Pick<Base, 'wakeups'> & { shipping: Shipping },
+  parts: { leases: LeaseSide; rotation: RotationSide; breakGlass: BreakGlassSide; sweep: Sweep },
+): Pick<Broker, 'startWorker' | 'startRotation' | 'startGrants'> {
+  const { leases, rotation, breakGlass, sweep } = parts
+  /** What there is to do when the queue says a name: a target's, or that of all grants. */
+  const onWakeup = (name: string): Promise<void> => {
+    if (name === GRANTS_WAKEUP) return breakGlass.grantAccess.due.drain()
+    // Beside the endings: those never wait for a rotation, and the sweep finds what fails here.
+    rotation.rotator.drain(name).catch(() => {})
+    return leases.ender.drain(name)
+  }
+  const starting = (start: () => void) => () => {
+    void shipping.start()
+    start()
+  }
+  return {
+    startWorker: starting(() => {
+      wakeups.run(onWakeup)
+      sweep.start()
+    }),
+    startRotation: starting(rotation.start),
+    startGrants: starting(breakGlass.startGrants),
   }
 }
 

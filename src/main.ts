@@ -64,6 +64,15 @@ async function startFleet(
   return { stop: broker.close, reopenLogs: broker.reopenLogs }
 }
 
+/** One of the fleet that minds the deadlines of break-glass grants and does nothing else: `workers/grants.ts`. */
+export async function startGrants(config: WorkerConfig): Promise<Running> {
+  const log = loggerFor(config)
+  const broker = await composeFor(config, log)
+  broker.startGrants()
+  log.info('the grants worker is running')
+  return { stop: broker.close, reopenLogs: broker.reopenLogs }
+}
+
 /**
  * Sets up or upgrades the ledger: `leasehold init`. Answers a root token when the ledger had no token at all, or with
  * `newRoot`; who may do this holds the ledger and the master key, since composing fails without either.

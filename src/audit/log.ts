@@ -13,12 +13,12 @@ export type { AuditPlace, AuditQuestion }
 /** An event as questions are answered; `body` is what it says, as text when it is no JSON any more. */
 export type LoggedEvent = { writer: string; seq: number; at: string; hash: string; body: unknown }
 
-/** Without an end, who reads page by page would follow the events of his own reading for ever. */
+/** Without an end, who reads page by page would follow the events of his own reading for ever; backwards there is none to follow. */
 export type NextPage = { after: AuditPlace; to: string | undefined }
 
 /** The audit log as it may be asked. What it answers is what the ledger holds; whether that is sound, `verifyLog` tells. */
 export type AuditLog = {
-  /** Oldest first. `next` says, when there is a next page, what to change in the question for it. */
+  /** In the order asked for. `next` says, when there is a next page, what to change in the question for it. */
   find(question: AuditQuestion): Promise<{ events: LoggedEvent[]; next: NextPage | undefined }>
   newestCheckpoint(): Promise<(StoredCheckpoint & { hash: string }) | undefined>
 }
@@ -34,7 +34,7 @@ export function createAuditLog(ledger: Db): AuditLog {
         events: page.map(({ writer, seq, at, hash, body }) => ({ writer, seq, at, hash, body: said(body) })),
         next: last && {
           after: { at: last.place, writer: last.writer, seq: last.seq },
-          to: question.to ?? (await newestPlaceTime(ledger)),
+          to: question.to ?? (question.newest ? 'infinity' : await newestPlaceTime(ledger)),
         },
       }
     },

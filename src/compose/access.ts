@@ -1,6 +1,7 @@
 import { ledgerOfJob } from '../audit/request.ts'
 import { createAppRoleMethod } from '../identity/approle/method.ts'
 import { createAuthMounts } from '../identity/auth-mounts.ts'
+import { createConsoleSessions } from '../identity/console-sessions.ts'
 import { createJwtMethod } from '../identity/jwt/method.ts'
 import { createKubernetesMethod } from '../identity/kubernetes/method.ts'
 import { createOidcMethod } from '../identity/oidc/method.ts'
@@ -12,6 +13,7 @@ import { createLoginAttempts } from '../lease/login-attempts.ts'
 import { createRateLimits } from '../lease/rate-limits.ts'
 import { roleFacts } from '../lease/role-facts.ts'
 import { countHeld } from '../ledger/lease-issue.ts'
+import { findLiveGrant } from '../ledger/live-grants.ts'
 import { policyShelf } from '../ledger/policies.ts'
 import type { TokensEnded } from '../ledger/token-ending.ts'
 import { createAuthorizer } from '../policy/authorize.ts'
@@ -31,6 +33,7 @@ export function composeAccess(
     policies,
     roleOf: roleFacts({ issuables, mounts }),
     leasesHeld: (principalId) => countHeld(ledger, principalId),
+    liveGrant: (principalId, path) => findLiveGrant(ledger, { principalId, path }),
   })
   const authMounts = createAuthMounts(ledger)
   const secrets = methodSecrets(store)
@@ -46,6 +49,7 @@ export function composeAccess(
     policies,
     authorizer: { ...authorizer, decide: metrics.decision(authorizer.decide) },
     authMounts,
+    consoleSessions: createConsoleSessions(ledger),
     jwt: createJwtMethod(ledger, authMounts),
     approle: createAppRoleMethod(ledger, authMounts),
     kubernetes: createKubernetesMethod({ ledger, mounts: authMounts, secrets }),

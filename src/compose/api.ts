@@ -1,10 +1,15 @@
 import { type Api, createApi } from '../http/app.ts'
+import type { Console } from '../http/entrance.ts'
 import type { Tracing } from '../telemetry/tracing.ts'
 import type { Base } from './base.ts'
 import { type RouteParts, routeTables } from './routes.ts'
 
 /** The API of one process, with all its paths. */
-export function composeApi(base: Base, parts: RouteParts, tracing: Tracing | undefined): Api {
+export function composeApi(
+  base: Base,
+  parts: RouteParts,
+  { tracing, console }: { tracing: Tracing | undefined; console: Console },
+): Api {
   const { metrics, trail, auditHash, log } = base
   const tables = routeTables({ ...base, ...parts })
   return createApi({
@@ -16,6 +21,7 @@ export function composeApi(base: Base, parts: RouteParts, tracing: Tracing | und
     routesOf: (type, path) =>
       tables[path.startsWith('auth/') ? type : `secret/${type}`] ?? tables[type] ?? [],
     record: metrics.request,
+    console,
     ...(tracing && { serving: tracing.serving }),
   })
 }

@@ -5,36 +5,54 @@ import type { TokensEnded } from '../ledger/token-ending.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { AccessSide } from './access.ts'
 import type { Base } from './base.ts'
+import type { BreakGlassSide } from './break-glass.ts'
 import { endingTokens } from './jobs.ts'
 import type { LeaseSide } from './leases.ts'
+import { composeDeliverer } from './notify.ts'
 import type { RotationSide } from './rotation.ts'
 
 /** All that a worker looks after by itself, whatever the queue says. */
 export function composeSweep(
   base: Base,
-  parts: { leases: LeaseSide; access: AccessSide; rotation: RotationSide; reconciler: Reconciler },
+  parts: {
+    leases: LeaseSide
+    access: AccessSide
+    rotation: RotationSide
+    reconciler: Reconciler
+    breakGlass: Pick<BreakGlassSide, 'grantAccess'>
+  },
   intervalMs: number,
 ): Sweep {
-  const { leases, access, rotation, reconciler } = parts
-  return createSweep({
+  const { leases, access, rotation, reconciler, breakGlass } = parts
+  const deliverer = composeDeliverer(base)
+  const sweep = createSweep({
     ...base,
     ...leases,
     upkeep: async () => [
       ...(await reconciler.due()),
+      ...(await deliverer.due()),
       { name: 'following what leases are tied to', run: leases.ties.refresh },
       { name: 'rotating passwords', run: rotation.rotator.sweep },
+      { name: 'looking after break-glass grants', run: breakGlass.grantAccess.due.sweep },
     ],
     endExpiredTokens: endingExpired(access, leases, base.metrics),
     intervalMs,
     record: base.metrics.sweep.round,
   })
+  return {
+    ...sweep,
+    stop() {
+      deliverer.stop()
+      return sweep.stop()
+    },
+  }
 }
 
 const EXPIRING = endingTokens('end_expired_tokens', (result) => result as TokensEnded)
 
 const endingExpired =
   (
-    { tokens, wrapping, oidcStates, approle, dropStrandedSecrets }: AccessSide,
+    { tokens, wrapping, consoleSessions, oidcStates, approle, dropStrandedSecrets }: AccessSide,
     { quotas }: LeaseSide,
     { sweep }: Metrics,
   ) =>
@@ -44,6 +62,7 @@ const endingExpired =
       wrapping.dropExpired(),
       quotas.dropExpired(),
       oidcStates.dropExpired(),
+      consoleSessions.dropExpired(),
       approle.secretIds.dropExpired(),
       dropStrandedSecrets(),
     ])

@@ -9,12 +9,16 @@ import { openDataDir } from './data-dir.ts'
 import { DEMO, seedDemo } from './demo-target.ts'
 import { type PostgresServer, startPostgres } from './embedded-postgres.ts'
 import { makeLedgerDatabase } from './ledger-database.ts'
+import { seatPeople } from './people-access.ts'
+import { PEOPLE } from './people-known.ts'
 
 export type DevBroker = {
   url: string
   psqlHost: string
   /** The cluster of `KUBECONFIG` is mounted. */
   hasCluster: boolean
+  /** The sample people can sign in. */
+  hasPeople: boolean
   stop(): Promise<void>
   reopenLogs(): void
 }
@@ -39,7 +43,10 @@ export async function startDev(config: DevConfig, log: Logger): Promise<DevBroke
     const hasCluster = config.kubeconfig !== undefined && (await mountCluster(broker, config.kubeconfig, log))
     broker.startWorker()
     const { url } = await broker.listen({ ...config.listen, ...(await readTls(config.tls)) })
-    return { url, psqlHost: postgres.socketDir, hasCluster, stop, reopenLogs: broker.reopenLogs }
+    const people = await seatPeople(broker, url, log)
+    if (people) opened.push(people.stop)
+    const has = { hasCluster, hasPeople: people !== undefined }
+    return { url, psqlHost: postgres.socketDir, ...has, stop, reopenLogs: broker.reopenLogs }
   } catch (error) {
     await stop()
     throw error
@@ -73,6 +80,11 @@ Or for a token that may look around in the cluster of your KUBECONFIG (it lives 
   vault write -f ${CLUSTER_DEMO.mount}creds/${CLUSTER_DEMO.role}
 `
 
+const PEOPLE_HINT = `Sign in there as one of these sample people, each in a private window of its own to play several:
+
+${PEOPLE.map(({ name, work }) => `  ${name.padEnd(13)}${work}`).join('\n')}
+`
+
 /** What a newcomer sees first; only the address and the token change. */
 export function banner(broker: DevBroker, rootToken: string): string {
   return `
@@ -93,5 +105,9 @@ Or with the vault command line, and psql:
 ${broker.hasCluster ? CLUSTER_HINT : ''}
 See the whole story, step by step:  npm run demo
 Stop with Ctrl-C; the data is kept, and leases that come due meanwhile are ended at the next start.
+
+The console: ask for access in an emergency, approve it, see and end what is out.
+${broker.hasPeople ? PEOPLE_HINT : `Sign in there with a token.\n`}
+  ${broker.url}/ui/
 `
 }

@@ -21,7 +21,7 @@ export type AccessParts = {
   /** Reads the ledger for a request, and whose token it carries, if it carries one. */
   identify(token: string | undefined): Promise<Identified>
   authorizer: Authorizer
-  /** The live mount that `path` lies in. Not asked about `sys/`. */
+  /** The live mount that `path` lies in. Not asked about `sys/` and `break-glass/`. */
   findMount(path: string, reading: Reading): Promise<Mount | undefined>
   /** The table of a mount's type, at its path; `system` is `sys/`. Empty for a type without one. */
   routesOf(mountType: string, path: string): readonly Route[]
@@ -58,6 +58,17 @@ const SYSTEM: Mount = {
   options: null,
 }
 
+const BREAK_GLASS: Mount = {
+  ...SYSTEM,
+  id: 'break-glass',
+  accessor: 'break-glass_break-glass',
+  path: 'break-glass/',
+  type: 'break-glass',
+}
+
+/** Always there, and in no ledger. */
+const BUILT_IN = [SYSTEM, BREAK_GLASS]
+
 export type Found = {
   operation: Operation
   /** The path as policy judges it and handlers see it. */
@@ -75,10 +86,9 @@ export async function find(
   target: Pick<Target, 'path'>,
   operation: Operation,
 ): Promise<Found> {
-  const inSystem = `${target.path}/`.startsWith(SYSTEM.path)
-  const mount = inSystem
-    ? SYSTEM
-    : await parts.findMount(target.path, (await identified(parts, request)).reading)
+  const mount =
+    BUILT_IN.find(({ path }) => `${target.path}/`.startsWith(path)) ??
+    (await parts.findMount(target.path, (await identified(parts, request)).reading))
   const rest = mount ? target.path.slice(mount.path.length) : ''
   const match = mount && matchRoute(parts.routesOf(mount.type, mount.path), rest)
   const path = match?.route.caseless ? `${mount?.path}${rest.toLowerCase()}` : target.path

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import express, { type Express } from 'express'
 import { type Audited, aJob, onBehalfOf } from '../audit/request.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -9,6 +9,7 @@ import type { Serving, TraceServing } from '../lib/trace.ts'
 import { type AccessParts, allow, capturing, type Found, find, type Request } from './access.ts'
 import { readParameters } from './body.ts'
 import { type Delivery, deliver, newDelivery } from './delivery.ts'
+import type { Console, Entrance, HttpRequest } from './entrance.ts'
 import { asMultierror, errorReply, errorsReply, type WireReply, wireReply } from './envelope.ts'
 import { decode, fieldWarnings } from './fields.ts'
 import {
@@ -42,6 +43,8 @@ export type AppParts = AccessParts & {
   /** Hears of each request when it has been answered; must neither wait nor throw. */
   record?: (seen: RequestSeen) => void
   serving?: TraceServing
+  /** The operators' pages, beside `/v1/`. */
+  console?: Console
   /** How long a handler may take before its caller is told to give up. */
   deadlineMs?: number
 }
@@ -52,13 +55,16 @@ export type Api = {
   settled(): Promise<void>
 }
 
-/** The Vault dialect as an Express app: everything under `/v1/`, and 404 for everything else. */
+/** The Vault dialect as an Express app: everything under `/v1/`, the console, and 404 for everything else. */
 export function createApi(parts: AppParts): Api {
   const app = express()
   const inHand = new Set<Promise<void>>()
   app.disable('x-powered-by')
   app.use((req, res) => {
-    const serving: Promise<void> = traced(parts, req, (trace) => serve(parts, req, res, trace))
+    const enter = (entrance?: Entrance) =>
+      traced(parts, req, (trace) => serve(parts, req, res, trace, entrance))
+    const page = parts.console?.takes(req.originalUrl) ? parts.console : undefined
+    const serving: Promise<void> = (page ? page.serve(req, res, enter) : enter())
       .catch((error) => {
         parts.log.error({ err: error }, 'a request could not be answered')
         res.destroy()
@@ -74,8 +80,6 @@ export function createApi(parts: AppParts): Api {
   }
 }
 
-type HttpRequest = IncomingMessage & { originalUrl: string }
-
 const traced = ({ serving }: AppParts, req: HttpRequest, work: (trace?: Serving) => Promise<void>) =>
   serving ? serving(readTraceparent(req), work) : work()
 
@@ -84,13 +88,14 @@ async function serve(
   req: HttpRequest,
   res: ServerResponse,
   trace: Serving | undefined,
+  entrance?: Entrance,
 ): Promise<void> {
   const startedAt = performance.now()
   const request: Request = {
     id: randomUUID(),
     clientRequestId: readRequestId(req),
     source: sourceOf(req),
-    token: readToken(req),
+    token: entrance ? entrance.token : readToken(req),
     tls: isTls(req),
   }
   const log = parts.log.child({
@@ -102,9 +107,15 @@ async function serve(
   res.setHeader('Leasehold-Request-Id', request.id)
   if (request.clientRequestId !== undefined) res.setHeader('X-Request-Id', request.clientRequestId)
   const audited = auditedRequest(request, parts.audit.hash)
-  const { reply, answered } = await onRecord({ ...parts, log }, request, audited, () =>
-    answer(parts, req, res, request, { delivery, audited }),
-  )
+  const { reply: made, answered } = await onRecord({ ...parts, log }, request, audited, async () => {
+    const reply = await answer({ ...parts, ...entrance?.own }, req, res, request, {
+      delivery,
+      audited,
+      entrance,
+    })
+    return entrance?.finish?.(reply, request) ?? reply
+  })
+  const reply = entrance?.told?.(made, request) ?? made
   const delivered = await deliver(res, reply, delivery)
   const tookMs = performance.now() - startedAt
   parts.record?.(seenOf(request, reply.status, tookMs))
@@ -172,14 +183,14 @@ async function answer(
   req: HttpRequest,
   res: ServerResponse,
   request: Request,
-  { delivery, audited }: { delivery: Delivery; audited: Audited },
+  { delivery, audited, entrance }: { delivery: Delivery; audited: Audited; entrance: Entrance | undefined },
 ): Promise<WireReply> {
   if (req.method === 'OPTIONS') return allowedMethods(res)
-  const target = readTarget(req.originalUrl)
+  const target = readTarget(entrance?.url ?? req.originalUrl)
   if (!target) return errorsReply(404, [])
   const operation = readOperation(req.method ?? '', target.query)
   request.operation = operation
-  const { parameters, wrapping } = await read(req, res, operation, target).catch(async (error) => {
+  const { parameters, wrapping } = await read(req, res, operation, target, entrance).catch(async (error) => {
     // For the record alone: what was sent to a login is an attempt to log in, whether or not it could be read.
     await find(parts, request, target, operation).then(
       (found) => Object.assign(request, { found }),
@@ -233,8 +244,14 @@ function allowedMethods(res: ServerResponse): WireReply {
 }
 
 /** What was sent, as far as that can be judged without knowing what it is for. */
-async function read(req: HttpRequest, res: ServerResponse, operation: Operation, target: Target) {
-  const parameters = await readParameters(req, operation, target.query)
+async function read(
+  req: HttpRequest,
+  res: ServerResponse,
+  operation: Operation,
+  target: Target,
+  entrance: Entrance | undefined,
+) {
+  const parameters = entrance?.parameters ?? (await readParameters(req, operation, target.query))
   const wrapTtlSeconds = readWrapTtl(req)
   checkNamespace(req, res)
   refuseWriteToFolder(operation, target)

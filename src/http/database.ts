@@ -1,10 +1,11 @@
+import type { ControlGroups } from '../breakglass/control-group.ts'
 import type { Enrolment, Target } from '../lease/enrolment.ts'
-import type { Issue, Issued } from '../lease/issue.ts'
+import type { Issue } from '../lease/issue.ts'
 import type { Role, Roles } from '../lease/roles.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import type { AdminRotations } from '../rotation/admins.ts'
+import { guardedRead } from './control-group-calls.ts'
 import { ADMIN_ROTATION_FIELDS, shownRotation, writeWithRotation } from './database-rotation.ts'
-import type { Reply } from './envelope.ts'
 import {
   bool,
   commaList,
@@ -17,8 +18,10 @@ import {
   stringList,
   text,
 } from './fields.ts'
-import { shownTerms } from './lease-answers.ts'
+import { leased } from './lease-answers.ts'
+import { roleRoutes, withWarnings } from './role-routes.ts'
 import { type Answer, handle, type Route } from './route.ts'
+import { shownWrapInfo } from './wrapped.ts'
 
 /** The database secrets engine's endpoints, relative to the mount. */
 export function databaseRoutes(parts: {
@@ -26,10 +29,11 @@ export function databaseRoutes(parts: {
   adminRotations: AdminRotations
   roles: Roles
   issue: Issue
+  controlGroups: Pick<ControlGroups, 'stand'>
   /** Ends a lease whose answer did not arrive. */
   undelivered: (leaseId: string) => Promise<void>
 }): Route[] {
-  const { enrolment, adminRotations, roles, issue } = parts
+  const { enrolment, adminRotations, roles, issue, controlGroups } = parts
   return [
     {
       path: 'config',
@@ -76,33 +80,16 @@ export function databaseRoutes(parts: {
         }),
       },
     },
-    { path: 'roles', on: { list: handle({}, async ({ mount }) => keys(await roles.names(mount.id))) } },
-    {
-      path: 'roles/:name',
-      on: {
-        read: handle({}, async ({ mount, capture }) =>
-          shownRole(await roles.find(mount.id, capture('name'))),
-        ),
-        update: handle(
-          ROLE_FIELDS,
-          async ({ mount, capture, fields }) =>
-            withWarnings(await roles.write(mount, capture('name'), roleWrite(fields))),
-          {
-            exists: async ({ mount, capture }) => (await roles.find(mount.id, capture('name'))) !== undefined,
-          },
-        ),
-        delete: handle({}, async ({ mount, capture }) => {
-          await roles.remove(mount.id, capture('name'))
-          return undefined
-        }),
-      },
-    },
+    ...roleRoutes(roles, { fields: ROLE_FIELDS, write: roleWrite, shown: shownRole }),
     {
       path: 'creds/:name',
       on: {
         read: handle(
-          {},
+          CREDS_FIELDS,
           async (call) => {
+            const stood = await controlGroups.stand(guardedRead(call))
+            if (stood && 'held' in stood) return { wrapInfo: shownWrapInfo(stood.held) }
+            const grant = stood?.grant ?? call.decision.grant
             const issued = await issue({
               principal: call.principal,
               reading: call.reading,
@@ -111,6 +98,7 @@ export function databaseRoutes(parts: {
               path: call.path,
               roleName: call.capture('name'),
               ...(call.idempotencyKey !== undefined && { idempotencyKey: call.idempotencyKey }),
+              ...(grant && { grant }),
             })
             call.onUndelivered(() => parts.undelivered(issued.leaseId))
             return leased(issued)
@@ -121,6 +109,9 @@ export function databaseRoutes(parts: {
     },
   ]
 }
+
+/** Of a path that people have to agree to first: why, and for which incident. */
+const CREDS_FIELDS = { reason: text, ticket: text }
 
 /** Fields of a connection that are no spec of the engine's. */
 const CONFIG_OWN = {
@@ -149,6 +140,7 @@ const CONFIG_SPEC = {
   connection_limit: int,
   expiry_margin: duration,
   owner: text,
+  creator_roles: int,
   environment: text,
   labels: keyValues,
   stuck_freeze: int,
@@ -227,8 +219,6 @@ const roleWrite = (fields: Decoded<typeof ROLE_FIELDS>) => ({
 
 const keys = (names: string[]): Answer => ({ data: { keys: names } })
 
-const withWarnings = (warnings: string[]): Answer => (warnings.length > 0 ? { warnings } : undefined)
-
 function shownTarget(target: Target, rotation: Readonly<Record<string, unknown>>): Answer {
   const entries = Object.entries(target.spec)
   const { root_rotation_statements: rotationStatements = [], ...own } = Object.fromEntries(
@@ -264,8 +254,7 @@ function shownCapabilities(capabilities: Target['capabilities']): Record<string,
   }
 }
 
-function shownRole(role: Role | undefined): Answer {
-  if (!role) return undefined
+function shownRole(role: Role): Answer {
   return {
     data: {
       db_name: role.targetName,
@@ -280,19 +269,5 @@ function shownRole(role: Role | undefined): Answer {
       max_ttl: role.maxTtlSeconds,
       version: role.version,
     },
-  }
-}
-
-function leased({ leaseId, terms, renewable, secret, warnings }: Issued): Reply {
-  return {
-    lease: { id: leaseId, renewable, durationSeconds: terms.ttlSeconds },
-    data: Object.fromEntries(
-      Object.entries(secret).map(([name, value]) => [
-        name,
-        typeof value === 'string' ? value : value.reveal(),
-      ]),
-    ),
-    warnings,
-    leasehold: shownTerms(terms),
   }
 }

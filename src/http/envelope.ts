@@ -31,11 +31,18 @@ export type Reply = {
 }
 
 /** What goes on the wire. No body means no body; the type is still said. */
-export type WireReply = { status: number; body?: string; type?: string; retryAfterSeconds?: number }
+export type WireReply = {
+  status: number
+  body?: string
+  type?: string
+  retryAfterSeconds?: number
+  /** Takes the answer over in place of a body, and goes on writing to it. */
+  stream?: (res: ServerResponse) => void
+}
 
 const JSON_TYPE = 'application/json'
 
-const jsonReply = (status: number, body: unknown): WireReply => ({
+export const jsonReply = (status: number, body: unknown): WireReply => ({
   status,
   body: `${JSON.stringify(body)}\n`,
   type: JSON_TYPE,
@@ -122,6 +129,7 @@ export function errorReply(error: unknown, { requestId, proven }: { requestId: s
 export function send(res: ServerResponse, reply: WireReply): void {
   res.statusCode = reply.status
   res.setHeader('Cache-Control', 'no-store')
+  if (reply.stream) return void reply.stream(res)
   // Set by hand: Express would add a charset, and clients compare the whole value.
   if (reply.type !== undefined) res.setHeader('Content-Type', reply.type)
   if (reply.retryAfterSeconds !== undefined) res.setHeader('Retry-After', String(reply.retryAfterSeconds))

@@ -1,47 +1,24 @@
 import type { Role, Roles } from '../lease/roles.ts'
 import { bool, commaList, duration, keyValues, text } from './fields.ts'
-import { type Answer, handle, type Route } from './route.ts'
+import { roleRoutes } from './role-routes.ts'
+import type { Answer, Route } from './route.ts'
 
 /** A mount has one cluster; roles point at it by this name. */
 export const TARGET = 'config'
 
 /** The roles of a Kubernetes secrets mount, relative to it. */
-export function kubernetesRoleRoutes(roles: Roles): Route[] {
-  return [
-    {
-      path: 'roles',
-      on: { list: handle({}, async ({ mount }) => ({ data: { keys: await roles.names(mount.id) } })) },
-    },
-    {
-      path: 'roles/:name',
-      caseless: true,
-      on: {
-        read: handle({}, async ({ mount, capture }) =>
-          shownRole(await roles.find(mount.id, capture('name'))),
-        ),
-        update: handle(
-          ROLE_FIELDS,
-          async ({ mount, capture, fields }) =>
-            withWarnings(
-              await roles.write(mount, capture('name'), {
-                dbName: TARGET,
-                defaultTtlSeconds: fields.token_default_ttl,
-                maxTtlSeconds: fields.token_max_ttl,
-                fields,
-              }),
-            ),
-          {
-            exists: async ({ mount, capture }) => (await roles.find(mount.id, capture('name'))) !== undefined,
-          },
-        ),
-        delete: handle({}, async ({ mount, capture }) => {
-          await roles.remove(mount.id, capture('name'))
-          return undefined
-        }),
-      },
-    },
-  ]
-}
+export const kubernetesRoleRoutes = (roles: Roles): Route[] =>
+  roleRoutes(roles, {
+    fields: ROLE_FIELDS,
+    write: (fields) => ({
+      dbName: TARGET,
+      defaultTtlSeconds: fields.token_default_ttl,
+      maxTtlSeconds: fields.token_max_ttl,
+      fields,
+    }),
+    shown: shownRole,
+    caseless: true,
+  })
 
 const ROLE_FIELDS = {
   allowed_kubernetes_namespaces: commaList,
@@ -64,10 +41,7 @@ const ROLE_FIELDS = {
   recheck_on_renew: bool,
 }
 
-export const withWarnings = (warnings: string[]): Answer => (warnings.length > 0 ? { warnings } : undefined)
-
-function shownRole(role: Role | undefined): Answer {
-  if (!role) return undefined
+function shownRole(role: Role): Answer {
   return {
     data: {
       name: role.name,

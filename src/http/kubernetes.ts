@@ -1,3 +1,4 @@
+import type { ControlGroups } from '../breakglass/control-group.ts'
 import type { Enrolment, Target } from '../lease/enrolment.ts'
 import type { Issue, Issued } from '../lease/issue.ts'
 import type { Rearmed, Renewals } from '../lease/renew.ts'
@@ -20,10 +21,11 @@ import {
   required,
   text,
 } from './fields.ts'
-import { kubernetesRoleRoutes, TARGET, withWarnings } from './kubernetes-roles.ts'
+import { kubernetesRoleRoutes, TARGET } from './kubernetes-roles.ts'
 import { shownTerms } from './lease-answers.ts'
 import { mayReceive } from './own-leases.ts'
 import { renewalChecks } from './renewal-checks.ts'
+import { withWarnings } from './role-routes.ts'
 import { type Answer, type Call, handle, type Route } from './route.ts'
 
 type Parts = {
@@ -31,6 +33,7 @@ type Parts = {
   roles: Roles
   issue: Issue
   rearm: Renewals['rearm']
+  controlGroups: Pick<ControlGroups, 'isClosed'>
   holder: (tokenId: string) => Promise<Principal>
   /** Ends a lease whose answer did not arrive. */
   undelivered: (leaseId: string) => Promise<void>
@@ -153,6 +156,12 @@ function shownTarget(target: Target | undefined): Answer {
 
 async function giveCredentials(parts: Parts, call: Call<typeof CREDS_FIELDS>): Promise<Reply> {
   const roleName = call.capture('name')
+  if (await parts.controlGroups.isClosed(call.principal, call.reading.revision, call.path)) {
+    throw new BrokerError(
+      'permission_denied',
+      'others have to agree to it first: ask for it at break-glass/requests',
+    )
+  }
   const issued = await parts
     .issue({
       principal: call.principal,
@@ -163,6 +172,7 @@ async function giveCredentials(parts: Parts, call: Call<typeof CREDS_FIELDS>): P
       roleName,
       fields: call.fields,
       ...(call.idempotencyKey !== undefined && { idempotencyKey: call.idempotencyKey }),
+      ...(call.decision.grant && { grant: call.decision.grant }),
     })
     .catch((error) => {
       throw inDialect(error, roleName)

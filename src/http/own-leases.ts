@@ -16,16 +16,30 @@ type Asker = Pick<Call, 'principal' | 'decision' | 'policy' | 'operation' | 'pat
  * lease endpoints to every token: for the leases it asked for, and those of whoever logged in. Those of others, be they
  * of the same tree of tokens, take a rule that somebody wrote for it.
  */
-export const mayTouch =
-  (call: Asker) =>
-  async ({ id, path, tokenId, principalId: holder }: HeldLease): Promise<boolean> => {
-    const { principal, decision } = call
-    if (isRoot(principal) || tokenId === principal.tokenId || isSameLogin(principal, holder)) return true
-    const besides = decision.by?.policy === 'default' ? await decidedBesides(call) : decision
-    if (besides.allowed && besides.by !== null) return true
-    about({ lease_id: wireLeaseId({ path, id }), details: { reason: 'not_own_lease' } })
-    throw deniedBy(besides)
+export const mayTouch = (call: Asker) => {
+  const refusal = touching(call)
+  return async (lease: HeldLease): Promise<boolean> => {
+    const refused = await refusal(lease)
+    if (!refused) return true
+    about({ lease_id: wireLeaseId(lease), details: { reason: 'not_own_lease' } })
+    throw deniedBy(refused)
   }
+}
+
+/** The same asked ahead: what was decided where it may not be, else undefined. One asker may ask of many leases. */
+export function touching(call: Asker) {
+  const { principal, decision } = call
+  let asked: Promise<Decision> | undefined
+  const besidesDefault = (): Promise<Decision> => {
+    asked ??= decidedBesides(call)
+    return asked
+  }
+  return async ({ tokenId, principalId: holder }: HeldLease): Promise<Decision | undefined> => {
+    if (isRoot(principal) || tokenId === principal.tokenId || isSameLogin(principal, holder)) return undefined
+    const besides = await (decision.by?.policy === 'default' ? besidesDefault() : decision)
+    return besides.allowed && besides.by !== null ? undefined : besides
+  }
+}
 
 /**
  * As `mayTouch`, for what hands out the secret of a lease anew: no rule lets anybody but its holder, or root, have that.

@@ -172,11 +172,12 @@ function timeOf(sent: string): Date {
   return time
 }
 
-const shown = ({ allowed, why, by, parameter, explanations, roleCondition }: Explained) => ({
+const shown = ({ allowed, why, by, parameter, grant, explanations, roleCondition }: Explained) => ({
   allowed,
   reason: why,
   rule: by,
   ...(parameter !== undefined && { parameter }),
+  ...(grant && { grant: { id: grant.id, policy: grant.policy, expires_at: grant.expiresAt.toISOString() } }),
   conditions: explanations.map(({ explanation, held, ...rule }) => ({
     ...rule,
     held,

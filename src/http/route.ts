@@ -9,6 +9,7 @@ import type {
   Operation,
   Parameters,
   Principal,
+  Question,
   Reading,
 } from './ports.ts'
 
@@ -72,6 +73,7 @@ export type PolicyAsk = {
   /** As a `Question` has them. */
   again?: boolean
   leasesHeld?: number
+  approvedAs?: NonNullable<Question['approvedAs']>
 }
 
 /** Policy as a handler may ask it: in the circumstances of the request in hand. */

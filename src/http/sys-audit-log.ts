@@ -2,7 +2,7 @@ import { isTime } from '../audit/chain.ts'
 import type { AuditLog, AuditQuestion, NextPage } from '../audit/log.ts'
 import type { AuditHash } from '../audit/parameters.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { type Decoded, defaulted, type Fields, int, oneOf, required, text } from './fields.ts'
+import { bool, type Decoded, defaulted, type Fields, int, oneOf, required, text } from './fields.ts'
 import { type Answer, handle, type Route } from './route.ts'
 
 const QUESTION_FIELDS = {
@@ -12,6 +12,9 @@ const QUESTION_FIELDS = {
   lease_id: text,
   target: text,
   type: oneOf('request', 'login', 'lease_step', 'system', 'close'),
+  path: text,
+  grant: text,
+  newest: bool,
   limit: defaulted(int, 100),
   after: text,
 } satisfies Fields

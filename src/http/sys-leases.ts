@@ -153,6 +153,7 @@ function shownLease(leaseId: string, lease: Lease): Record<string, unknown> {
     expires_at: lease.expiresAt.toISOString(),
     hard_expires_at: lease.hardExpiresAt.toISOString(),
     limited_by: lease.limitedBy,
+    grant_id: lease.grantId,
     revocability: lease.capabilities?.revocability ?? 'bounded',
     access_ended_at: lease.accessEndedAt?.toISOString() ?? null,
     end_reason: lease.endReason,

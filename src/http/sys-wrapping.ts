@@ -1,6 +1,8 @@
 import { about } from '../audit/request.ts'
+import type { ControlGroups } from '../breakglass/control-group.ts'
 import type { Wrapping } from '../identity/wrapping.ts'
 import { BrokerError } from '../lib/errors.ts'
+import { collected, refuseControlled } from './control-group-calls.ts'
 import { defaulted, type Fields, text } from './fields.ts'
 import { type Answer, type Endpoint, handle, handleOpen, type OpenCall, type Route } from './route.ts'
 import { shownWrapInfo, wrappingDetails } from './wrapped.ts'
@@ -9,7 +11,7 @@ const TOKEN_FIELDS = { token: defaulted(text, '') } satisfies Fields
 type TokenCall = OpenCall<typeof TOKEN_FIELDS>
 
 /** Wrapped answers: making one of anything, and what may be done with a wrapping token; relative to `sys/`. */
-export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
+export function sysWrappingRoutes(wrapping: Wrapping, controlGroups: ControlGroups): Route[] {
   const lookUp = async (call: TokenCall): Promise<Answer> => {
     const found = await wrapping.lookup(wrappingToken(call))
     const { ttlSeconds, createdAt, creationPath } = found
@@ -43,6 +45,8 @@ export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
       // What was taken stays taken, also when this answer gets lost: part of it may have been read.
       on: {
         update: byWrappingToken(async (call) => {
+          const given = await collected({ wrapping, controlGroups }, call, wrappingToken(call))
+          if (given) return given
           const { body, principalId } = await wrapping.unwrap(wrappingToken(call), (taken) =>
             about({ details: wrappingDetails(taken) }),
           )
@@ -54,6 +58,7 @@ export function sysWrappingRoutes(wrapping: Wrapping): Route[] {
       path: 'wrapping/rewrap',
       on: {
         update: byWrappingToken(async (call) => {
+          await refuseControlled({ wrapping, controlGroups }, wrappingToken(call))
           const info = await wrapping.rewrap(wrappingToken(call), (from, to) =>
             about({ details: { ...wrappingDetails(to), rewrapped_accessor: from.accessor } }),
           )

@@ -1,4 +1,3 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { Ledger } from '../ledger/db.ts'
 import { dropExpired } from '../ledger/expired.ts'
 import {
@@ -11,6 +10,7 @@ import {
 } from '../ledger/wrapped.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
+import { openText, sealText } from '../lib/sealed-text.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import { tokenIdOf } from './authenticate.ts'
 
@@ -46,6 +46,8 @@ export type Wrapping = {
     taking?: (taken: WrappedTrace) => void,
   ): Promise<{ body: string; principalId: string }>
   lookup(token: string): Promise<WrappedFacts>
+  /** The same, with undefined for a token that is none. */
+  find(token: string): Promise<WrappedFacts | undefined>
   /**
    * Moves the body under a new token, for the time it had at first; the old token is good for nothing any more. `moving`
    * hears which it was and which it becomes while that can still be undone.
@@ -76,6 +78,7 @@ export const createWrapping = (ledger: Ledger): Wrapping => ({
     })
     return { body: open(token, row), principalId: row.principalId }
   },
+  find: (token) => findWrapped(ledger, tokenIdOf(token)),
   async lookup(token) {
     const facts = await findWrapped(ledger, tokenIdOf(token))
     if (!facts) throw notValid()
@@ -121,21 +124,19 @@ const infoOf = (row: WrappedRow, token: Sensitive, createdAt: Date): WrapInfo =>
   creationPath: row.creationPath,
 })
 
-const NONCE_BYTES = 12
-const TAG_BYTES = 16
-const KEY_BYTES = 32
-
-/** The token has 190 random bits, so its key needs no salt, and it seals one body only. */
-const keyOf = (token: string): Buffer =>
-  Buffer.from(hkdfSync('sha256', token, '', 'leasehold/wrapping/v1', KEY_BYTES))
+/** The token has 190 random bits, and seals one body only. */
+const PURPOSE = 'leasehold/wrapping/v1'
 
 /** Who reads where an answer came from trusts it: a row whose path was edited does not open. */
 const bindingOf = ({
   accessor,
   creationPath,
   ttlSeconds,
-}: Pick<WrappedRow, 'accessor' | 'creationPath' | 'ttlSeconds'>): Buffer =>
-  Buffer.from(JSON.stringify([accessor, creationPath, ttlSeconds]))
+}: Pick<WrappedRow, 'accessor' | 'creationPath' | 'ttlSeconds'>): unknown => [
+  accessor,
+  creationPath,
+  ttlSeconds,
+]
 
 function seal(
   body: string,
@@ -143,22 +144,13 @@ function seal(
 ): { row: WrappedRow; token: Sensitive } {
   const token = newToken()
   const about = { accessor: newId(), ttlSeconds, creationPath }
-  const nonce = randomBytes(NONCE_BYTES)
-  const cipher = createCipheriv('aes-256-gcm', keyOf(token), nonce).setAAD(bindingOf(about))
-  const sealed = Buffer.concat([nonce, cipher.update(body, 'utf8'), cipher.final(), cipher.getAuthTag()])
+  const sealed = sealText(token, PURPOSE, body, bindingOf(about))
   return { row: { id: tokenIdOf(token), ...about, principalId, sealed }, token: sensitive(token) }
 }
 
 function open(token: string, row: WrappedRow): string {
-  const { sealed } = row
   try {
-    // Without the length, Node would take a shortened tag.
-    const decipher = createDecipheriv('aes-256-gcm', keyOf(token), sealed.subarray(0, NONCE_BYTES), {
-      authTagLength: TAG_BYTES,
-    })
-    decipher.setAAD(bindingOf(row)).setAuthTag(sealed.subarray(-TAG_BYTES))
-    const body = sealed.subarray(NONCE_BYTES, -TAG_BYTES)
-    return Buffer.concat([decipher.update(body), decipher.final()]).toString('utf8')
+    return openText(token, PURPOSE, row.sealed, bindingOf(row))
   } catch (cause) {
     throw notValid(cause)
   }

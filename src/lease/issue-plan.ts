@@ -26,11 +26,16 @@ export type IssueAsk = {
   fields?: Spec
   /** Who asks again under the same key, at the same path, gets no second lease while the first may be used. */
   idempotencyKey?: string
+  /** The break-glass grant that allows it: the lease ends with it, and is not made once it is over. */
+  grant?: IssuingGrant
 }
+
+/** `expiresAt`: no lease of it ends later. `toItsEnd`: it lives as long, where it would be shorter by its role's TTL. */
+export type IssuingGrant = { id: string; expiresAt: Date; toItsEnd?: true }
 
 /** A create that has not happened by then never may; the sweep ends what is still `issuing` after it. */
 export const CREATE_DEADLINE_MS = 20_000
-const DEFAULT_STUCK_FREEZE = 50
+export const DEFAULT_STUCK_FREEZE = 50
 
 /** A lease as it will be, before anything of it is written. */
 export type Plan = {
@@ -63,11 +68,15 @@ export function planIssue(
     now,
     issuedAt: now,
     incrementSeconds: ttlSeconds,
-    defaultSeconds: found.defaultTtlSeconds || mount.defaultSeconds,
+    defaultSeconds: Math.max(
+      found.defaultTtlSeconds || mount.defaultSeconds,
+      secondsToItsEnd(ask.grant, now),
+    ),
     maxima: [
       { name: 'role_max', seconds: found.maxTtlSeconds },
       { name: 'mount_max', seconds: mount.maxSeconds || SYSTEM_MAX_TTL_SECONDS },
       ...tokenMaximum(ask.principal, now, outlivesToken),
+      ...grantMaximum(ask.grant, now),
     ],
     tokenExpiresAt: outlivesToken ? null : ask.principal.tokenExpiresAt,
   })
@@ -107,6 +116,7 @@ export function planIssue(
       createDeadline: new Date(now.getTime() + CREATE_DEADLINE_MS),
       stuckFreeze: Number(target.spec.stuck_freeze ?? DEFAULT_STUCK_FREEZE),
       idempotencyKey: ask.idempotencyKey === undefined ? null : idempotencyHash(ask.idempotencyKey),
+      grantId: ask.grant?.id ?? null,
     },
   }
 }
@@ -137,3 +147,22 @@ function tokenMaximum(
   if (outlivesToken || !principal.tokenHardExpiresAt) return []
   return [{ name: 'token', seconds: (principal.tokenHardExpiresAt.getTime() - now.getTime()) / 1_000 }]
 }
+
+function grantMaximum(grant: IssuingGrant | undefined, now: Date): { name: 'grant'; seconds: number }[] {
+  if (!grant) return []
+  const seconds = (grant.expiresAt.getTime() - now.getTime()) / 1_000
+  // Less than a second is no lease, and none at all would pass for no bound.
+  if (seconds < 1) throw grantOver()
+  return [{ name: 'grant', seconds }]
+}
+
+const secondsToItsEnd = (grant: IssuingGrant | undefined, now: Date): number =>
+  grant?.toItsEnd ? Math.floor((grant.expiresAt.getTime() - now.getTime()) / 1_000) : 0
+
+export const grantOver = (state?: string): BrokerError =>
+  new BrokerError(
+    'conflict',
+    state && state !== 'active' && state !== 'activating'
+      ? `the break-glass grant is ${state}: nothing is issued under it`
+      : 'the break-glass grant is over: nothing is issued under it',
+  )

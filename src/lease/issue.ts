@@ -3,7 +3,7 @@ import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { ledgerFlight } from '../ledger/flight.ts'
 import { findByIdempotencyKey } from '../ledger/idempotency.ts'
-import { activate, countStuck, type Made, noteTargetRef } from '../ledger/lease-issue.ts'
+import { activate, countStuck, findGiving, type Made, noteTargetRef } from '../ledger/lease-issue.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { checkGranting, type MayGrant } from '../lib/granting.ts'
 import { type Measure, unmeasured } from '../lib/measure.ts'
@@ -13,7 +13,7 @@ import type { Principal } from '../policy/principal.ts'
 import type { Ender } from './ender.ts'
 import { createIntend, type Intended } from './intend.ts'
 import type { Issuables } from './issuables.ts'
-import { CREATE_DEADLINE_MS, type IssueAsk, type Plan, planIssue } from './issue-plan.ts'
+import { CREATE_DEADLINE_MS, grantOver, type IssueAsk, type Plan, planIssue } from './issue-plan.ts'
 import type { Quotas } from './quotas.ts'
 import { tooMany } from './rate-limits.ts'
 import { type OpenTarget, type Targets, targetFailure } from './targets.ts'
@@ -136,6 +136,8 @@ async function whyNot(
     const text = `request path ${JSON.stringify(intent.path)}: lease count quota exceeded`
     return tooMany(text, FULL_QUOTA_RETRY_SECONDS)
   }
+  const grant = intent.grantId === null ? undefined : await findGiving(ledger, intent.grantId)
+  if (intent.grantId !== null && !grant?.gives) return grantOver(grant?.state)
   const stuck = await countStuck(ledger, intent.targetId)
   if (intent.stuckFreeze > 0 && stuck >= intent.stuckFreeze) {
     return new BrokerError(

@@ -161,7 +161,7 @@ function checkPath(path: string): void {
   if (!wellFormed || path.length > PATH_LIMIT) {
     throw new BrokerError('invalid_request', `invalid mount path "${path}"`)
   }
-  const reserved = ['sys/', 'auth/token/', 'cubbyhole/', 'identity/']
+  const reserved = ['sys/', 'auth/token/', 'break-glass/', 'cubbyhole/', 'identity/']
   if (reserved.some((each) => path.startsWith(each)) || path === 'auth/') {
     throw new BrokerError('invalid_request', `path is reserved: ${path}`)
   }

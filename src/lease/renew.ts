@@ -148,6 +148,12 @@ async function checkRenewable(
   if (lease.state === 'revoking' || lease.expiresAt <= lease.now) {
     throw new BrokerError('invalid_request', 'lease expired')
   }
+  if (lease.grantOver) {
+    throw new BrokerError(
+      'invalid_request',
+      'lease is not renewable: the break-glass grant it belongs to is not active',
+    )
+  }
   if (!isRenewable(engineTypes, lease)) throw new BrokerError('invalid_request', 'lease is not renewable')
   return lease
 }

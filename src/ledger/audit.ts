@@ -48,6 +48,12 @@ export type AuditQuestion = {
   leaseId?: string | undefined
   target?: string | undefined
   type?: string | undefined
+  /** What its path begins with, as far as the text of the event tells: looked for in it, with no index. */
+  path?: string | undefined
+  /** The grant it was about, likewise. */
+  grant?: string | undefined
+  /** The newest first; else the oldest. */
+  newest?: boolean | undefined
   /** Continue behind this event of an earlier answer. */
   after?: AuditPlace | undefined
   limit: number
@@ -61,23 +67,31 @@ export type FoundAuditEvent = StoredAuditEvent & {
   place: string
 }
 
-/** Oldest first. */
+/** In the order asked for. */
 export const findAuditEvents = (db: Db, question: AuditQuestion): Promise<FoundAuditEvent[]> =>
   many<FoundAuditEvent>(db, findSql(question), [
     question.from ?? '-infinity',
     question.to ?? 'infinity',
-    question.after?.at ?? '-infinity',
-    question.after?.writer ?? '',
-    question.after?.seq ?? 0,
+    question.after?.at ?? null,
+    question.after?.writer ?? null,
+    question.after?.seq ?? null,
     question.principal ?? null,
     question.leaseId ?? null,
     question.target ?? null,
     question.type ?? null,
     question.limit,
+    question.path === undefined ? null : textBeginning('path', question.path),
+    question.grant === undefined ? null : `${textBeginning('grant_id', question.grant)}"`,
   ])
 
+/** How a member stands in the text of an event, up to where its value may go on. */
+const textBeginning = (name: string, value: string): string =>
+  `${JSON.stringify(name)}:${JSON.stringify(value).slice(0, -1)}`
+
 /** A plan for any value would use no index, so what there is one for is said apart: the narrowest of them leads. */
-function findSql({ leaseId, principal, target }: AuditQuestion): string {
+function findSql({ leaseId, principal, target, newest, after }: AuditQuestion): string {
+  const [behind, order] = newest ? ['<', 'desc'] : ['>', 'asc']
+  const place = '($3::timestamptz, $4::text, $5::bigint)'
   let leading = 'true'
   if (target !== undefined) leading = 'target = $8'
   if (principal !== undefined) leading = 'principal = $6'
@@ -86,10 +100,11 @@ function findSql({ leaseId, principal, target }: AuditQuestion): string {
        ${PLACE_TIME} as place
      from leasehold.audit_event
      where ${leading} and at_time >= $1::timestamptz and at_time <= $2::timestamptz
-       and (at_time, writer, seq) > ($3::timestamptz, $4::text, $5::bigint)
+       and ${after ? `(at_time, writer, seq) ${behind} ${place}` : `${place} is null`}
        and ($6::text is null or principal = $6) and ($7::text is null or lease_id = $7)
        and ($8::text is null or target = $8) and ($9::text is null or type = $9)
-     order by at_time, writer, seq limit $10`
+       and ($11::text is null or strpos(body, $11) > 0) and ($12::text is null or strpos(body, $12) > 0)
+     order by at_time ${order}, writer ${order}, seq ${order} limit $10`
 }
 
 /** The time by which the last event is ordered now. */

@@ -3,7 +3,10 @@ import { change, type Db } from './db.ts'
 const DROPPED_AT_ONCE = 1_000
 
 /** Takes away rows whose time is over, the oldest first and not all at once; says how many. */
-export const dropExpired = (db: Db, table: 'approle_secret' | 'oidc_state' | 'wrapped'): Promise<number> =>
+export const dropExpired = (
+  db: Db,
+  table: 'approle_secret' | 'console_session' | 'oidc_state' | 'wrapped',
+): Promise<number> =>
   change(
     db,
     `delete from leasehold.${table} where id in (

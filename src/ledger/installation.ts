@@ -7,3 +7,10 @@ export async function installationId(db: Db, candidate: string): Promise<string>
   if (!row) throw new Error('the ledger has no installation row')
   return row.id
 }
+
+/** What the ledger takes for now: the one clock that decides. */
+export async function ledgerNow(db: Db): Promise<Date> {
+  const row = await one<{ now: Date }>(db, 'select leasehold.ledger_now() as now')
+  if (!row) throw new Error('the ledger gave no answer')
+  return row.now
+}

@@ -3,7 +3,12 @@ import { type Document, startingWith } from './documents.ts'
 import type { EndReason } from './lease-words.ts'
 
 /** Which leases to end now. `under` is a wire lease id, meaning that lease, or a folder of them, without its slash. */
-export type Doomed = { ids: string[] } | { under: string } | { mountId: string } | { tokenIds: string[] }
+export type Doomed =
+  | { ids: string[] }
+  | { under: string }
+  | { mountId: string }
+  | { tokenIds: string[] }
+  | { grantId: string }
 
 export type DoomedLease = { id: string; leaseId: string; targetId: string }
 
@@ -29,6 +34,7 @@ export function doom(db: Db, which: Doomed, reason: EndReason): Promise<DoomedLe
 function doomedCondition(which: Doomed): { condition: string; values: unknown[] } {
   if ('ids' in which) return { condition: 'l.id = any($2)', values: [which.ids] }
   if ('mountId' in which) return { condition: 'l.mount_id = $2', values: [which.mountId] }
+  if ('grantId' in which) return { condition: 'l.grant_id = $2', values: [which.grantId] }
   if ('tokenIds' in which) {
     return {
       condition: `l.token_id in (select decode(h, 'hex') from unnest($2::text[]) h) and not l.outlives_token`,

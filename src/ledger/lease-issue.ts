@@ -62,6 +62,8 @@ export type Intent = {
   stuckFreeze: number
   /** SHA-256 of the key its caller may know it by, in hex; null without one. */
   idempotencyKey: string | null
+  /** The grant that allows it and that it ends with; null for a lease without one. */
+  grantId: string | null
 }
 
 /** Six failed tries make a lease stuck; one whose access is known to have ended does no harm and does not count. */
@@ -69,11 +71,23 @@ const STUCK_ON = (target: string): string =>
   `(select count(*) from leasehold.lease l where l.target_id = ${target} and l.state = 'revoking'
      and l.attempts >= 6 and l.access_ended_at is null)`
 
-const INSERT_INTENTS = `with intent as materialized (
+/** A grant under which a lease may be given now. `expires_at` is not known before it is active. */
+const GIVES = `g.state in ('activating', 'active') and (g.expires_at is null or g.expires_at > leasehold.ledger_now())`
+
+/** Whoever ends a grant waits for those who issue under it, or they for it: then they find it ended. */
+const LIVE_GRANT = `,
+   live_grant as (
+     select g.id from leasehold.access_grant g
+     where g.id in (select distinct grant_id from intent where grant_id is not null) and ${GIVES}
+     order by g.id for share)`
+
+const UNDER_GRANT = 'and (i.grant_id is null or i.grant_id in (select id from live_grant))'
+
+const insertIntentsSql = (underGrants: boolean): string => `with intent as materialized (
      select * from json_to_recordset($1) as i (id text, path text, mount_id text, role_id text, target_id text,
        token_id text, principal_id text, allowed_by jsonb, outlives_token boolean, account text, asked jsonb, issued_at timestamptz, expires_at timestamptz,
        hard_expires_at timestamptz, limited_by text, hard_limited_by text, create_deadline timestamptz,
-       stuck_freeze integer, idempotency_key text)),
+       stuck_freeze integer, idempotency_key text, grant_id text)),
    live_token as (
      select id from leasehold.token
      where id in (select distinct decode(token_id, 'hex') from intent)
@@ -86,39 +100,45 @@ const INSERT_INTENTS = `with intent as materialized (
    live_mount as (
      select id from leasehold.mount
      where id in (select distinct mount_id from intent) and disabled_at is null
-     order by id for share)
+     order by id for share)${underGrants ? LIVE_GRANT : ''}
    insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, principal_id, allowed_by,
      outlives_token, account, asked, state,
      issued_at, expires_at, hard_expires_at, limited_by,
-     hard_limited_by, create_deadline, next_action_at, idempotency_key)
+     hard_limited_by, create_deadline, next_action_at, idempotency_key, grant_id)
    select i.id, i.path, i.mount_id, i.role_id, i.target_id, k.id, i.principal_id, i.allowed_by, i.outlives_token, i.account, i.asked, 'issuing',
      i.issued_at, i.expires_at, i.hard_expires_at, i.limited_by,
-     i.hard_limited_by, i.create_deadline, i.create_deadline, decode(i.idempotency_key, 'hex')
+     i.hard_limited_by, i.create_deadline, i.create_deadline, decode(i.idempotency_key, 'hex'), i.grant_id
    from intent i
    join live_token k on k.id = decode(i.token_id, 'hex')
    join live_target t on t.id = i.target_id
    join live_mount m on m.id = i.mount_id
-   where i.stuck_freeze = 0 or i.stuck_freeze > t.stuck`
+   where (i.stuck_freeze = 0 or i.stuck_freeze > t.stuck) ${underGrants ? UNDER_GRANT : ''}`
 
-const INSERT = `${INSERT_INTENTS} returning id`
+const insert = (underGrants: boolean): string => `${insertIntentsSql(underGrants)} returning id`
 
 /** Each insert looks for its key a second time: for those alone who have one. In one order, so that two can meet. */
-const INSERT_WITH_KEYS = `${INSERT_INTENTS} order by i.idempotency_key
+const insertWithKeys = (
+  underGrants: boolean,
+): string => `${insertIntentsSql(underGrants)} order by i.idempotency_key
   on conflict (principal_id, idempotency_key, path)
     where idempotency_key is not null and state in ('issuing', 'active') do nothing
   returning id`
 
+/** Grants are looked at for those alone who have one, too. */
+const INSERTS = {
+  plain: { free: insert(false), granted: insert(true) },
+  keyed: { free: insertWithKeys(false), granted: insertWithKeys(true) },
+}
+
 /**
  * Names the accounts in the ledger before they exist. Answers the ids written: an intent whose token has ended,
- * whose mount or target was removed meanwhile, whose target is frozen, or whose key another usable lease has, is left
- * out. The share locks make such an end wait for us or us for it, so no lease slips past it.
+ * whose mount or target was removed meanwhile, whose target is frozen, whose grant is over, or whose key another usable
+ * lease has, is left out. The share locks make such an end wait for us or us for it, so no lease slips past it.
  */
 export async function insertIntents(db: Db, intents: Intent[]): Promise<Set<string>> {
-  const rows = await manyLocking<{ id: string }>(
-    db,
-    intents.some(({ idempotencyKey }) => idempotencyKey !== null) ? INSERT_WITH_KEYS : INSERT,
-    [JSON.stringify(intents.map(toRecord))],
-  )
+  const inserts = INSERTS[intents.some(({ idempotencyKey }) => idempotencyKey !== null) ? 'keyed' : 'plain']
+  const sql = inserts[intents.some(({ grantId }) => grantId !== null) ? 'granted' : 'free']
+  const rows = await manyLocking<{ id: string }>(db, sql, [JSON.stringify(intents.map(toRecord))])
   return new Set(rows.map(({ id }) => id))
 }
 
@@ -143,6 +163,7 @@ function toRecord(intent: Intent): Record<string, unknown> {
     create_deadline: intent.createDeadline,
     stuck_freeze: intent.stuckFreeze,
     idempotency_key: intent.idempotencyKey,
+    grant_id: intent.grantId,
   }
 }
 
@@ -151,6 +172,10 @@ export async function countStuck(db: Db, targetId: string): Promise<number> {
   const row = await one<{ stuck: number }>(db, `select ${STUCK_ON('$1')} as stuck`, [targetId])
   return row?.stuck ?? 0
 }
+
+/** The state of a grant, and whether leases are given under it now; undefined for one there is not. */
+export const findGiving = (db: Db, grantId: string): Promise<{ state: string; gives: boolean } | undefined> =>
+  one(db, `select g.state, ${GIVES} as gives from leasehold.access_grant g where g.id = $1`, [grantId])
 
 /** `expiresAt`: where the target gives less than the lease was to have. */
 export type Made = { id: string; targetRef: string; expiresAt: Date | null }

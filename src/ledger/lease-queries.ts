@@ -20,6 +20,8 @@ export type Lease = {
   expiresAt: Date
   hardExpiresAt: Date
   limitedBy: LeaseLimit | null
+  /** The break-glass grant it belongs to. */
+  grantId: string | null
   renewedAt: Date | null
   attempts: number
   stuck: boolean
@@ -35,7 +37,7 @@ const LEASE = `
   l.id, l.path, l.state, l.account, t.name as "targetName", t.engine, r.spec as "roleSpec", t.capabilities, encode(l.token_id, 'hex') as "tokenId",
   l.principal_id as "principalId",
   l.issued_at as "issuedAt", l.expires_at as "expiresAt", l.hard_expires_at as "hardExpiresAt",
-  l.limited_by as "limitedBy", l.renewed_at as "renewedAt", l.attempts,
+  l.limited_by as "limitedBy", l.grant_id as "grantId", l.renewed_at as "renewedAt", l.attempts,
   l.state = 'revoking' and l.attempts >= 6 as stuck, l.last_error as "lastError", l.end_reason as "endReason",
   l.steps, l.access_ended_at as "accessEndedAt", l.ended_at as "endedAt", leasehold.ledger_now() as now`
 

@@ -16,3 +16,5 @@ export type EndReason =
   | 'foreign_change'
   | 'orphan'
   | 'canary'
+  | 'grant_ended'
+  | 'replaced'

@@ -6,7 +6,8 @@ import type { Spellings } from './acl/parameters.ts'
 import type { PolicyIdentity } from './acl/template.ts'
 import { type Condition, compileCondition, type Explanation, prepareContext } from './condition.ts'
 import { memo } from './condition-memo.ts'
-import { type DecisionContext, decisionContext, type RoleFacts } from './context.ts'
+import type { VariableName } from './condition-values.ts'
+import { type ApprovalFacts, type DecisionContext, decisionContext, type RoleFacts } from './context.ts'
 import type { Compiled, Policies } from './policies.ts'
 import { type Principal, principalId } from './principal.ts'
 
@@ -35,6 +36,8 @@ export type Question = {
   again?: boolean
   /** Taken for the count of the principal's live leases, in place of counting. */
   leasesHeld?: number
+  /** People have approved it: what no rule grants is granted by them, but not what a rule denies, nor a role's condition. */
+  approvedAs?: LiveGrant
 }
 
 /** Which rule of which policy version decided. For root there is no rule. */
@@ -46,7 +49,12 @@ export type Decision = {
   by: DecidedBy | null
   conditions: readonly ConditionCheck[]
   parameter?: string
+  /** The live grant that a condition saw, of those that held: what is given by this decision is given under it. */
+  grant?: LiveGrant
 }
+
+/** A break-glass grant in force that covers the path. */
+export type LiveGrant = Omit<ApprovalFacts, 'live'>
 
 /** The same, with what each part of each condition came to. */
 export type Explained = Decision & {
@@ -81,6 +89,8 @@ export type AuthorizerParts = {
   ): Promise<{ facts: RoleFacts; condition: string | undefined } | undefined>
   /** Live leases of a principal. */
   leasesHeld(principalId: string): Promise<number>
+  /** The grant of a principal, in force now, that covers a path. */
+  liveGrant(principalId: string, path: string): Promise<LiveGrant | undefined>
 }
 
 const ROOT: DecidedBy = { policy: 'root' }
@@ -103,19 +113,31 @@ export function createAuthorizer(parts: AuthorizerParts): Authorizer {
         : parts.policies.compiled(revision, principal.policies, identityOf(principal)),
     ])
     const condition = known?.condition ? conditionOf(known.condition) : undefined
-    const counts = compiled?.needs.has('leases') || condition?.variables.has('leases')
-    const held = counts ? await leasesOf(question) : undefined
-    const context = prepareContext(contextOf(question, known?.facts, held))
-    return { compiled, condition, context, noSuchRole: role !== undefined && !known }
+    const needs = (name: VariableName) => compiled?.needs.has(name) || condition?.variables.has(name)
+    const [leasesHeld, grant] = await Promise.all([
+      needs('leases') ? leasesOf(question) : undefined,
+      question.approvedAs ??
+        (needs('approval') ? parts.liveGrant(principalId(principal), question.path) : undefined),
+    ])
+    const context = prepareContext(contextOf(question, { role: known?.facts, leasesHeld, approval: grant }))
+    return { compiled, condition, context, grant, noSuchRole: role !== undefined && !known }
   }
   const leasesOf = async ({ principal, leasesHeld, again }: Partial<Question> & { principal: Principal }) =>
     leasesHeld ?? Math.max(0, (await parts.leasesHeld(principalId(principal))) - (again ? 1 : 0))
   type Gathered = Awaited<ReturnType<typeof gather>>
 
-  const judge = (question: Question, { compiled, condition, context }: Gathered): Decision => {
-    const decision = compiled ? byPolicy(compiled, question, context) : ROOT_MAY
-    if (!decision.allowed || !condition || condition.holds(context)) return decision
-    return { ...decision, allowed: false, why: 'role_condition' }
+  const judge = (question: Question, { compiled, condition, context, grant }: Gathered): Decision => {
+    const byRule = compiled ? byPolicy(compiled, question, context) : ROOT_MAY
+    const decision = question.approvedAs ? approved(byRule) : byRule
+    if (decision.allowed && condition && !condition.holds(context)) {
+      return { ...decision, allowed: false, why: 'role_condition' }
+    }
+    if (!grant || !decision.allowed) return decision
+    const held = decision.conditions.flatMap(({ held, text }) => (held ? conditionOf(text) : []))
+    const sawIt = [...held, ...(condition ? [condition] : [])].some(({ variables }) =>
+      variables.has('approval'),
+    )
+    return sawIt ? { ...decision, grant } : decision
   }
 
   return {
@@ -154,6 +176,9 @@ function readKept(text: string): Condition {
   }
 }
 
+const approved = (decision: Decision): Decision =>
+  decision.allowed || decision.why === 'denied' ? decision : { ...decision, allowed: true, why: 'granted' }
+
 const ROOT_MAY: Decision = { allowed: true, why: 'granted', by: ROOT, conditions: [] }
 
 function byPolicy(
@@ -178,10 +203,15 @@ function byPolicy(
   return { ...rest, by: deciding ?? null }
 }
 
+type LookedUp = {
+  role: RoleFacts | undefined
+  leasesHeld: number | undefined
+  approval: LiveGrant | undefined
+}
+
 function contextOf(
   question: Anywhere & Partial<Question>,
-  role: RoleFacts | undefined,
-  leasesHeld: number | undefined,
+  { role, leasesHeld, approval }: LookedUp,
 ): DecisionContext {
   const { principal, path, operation = '', parameters = {}, spellings } = question
   const { kind, mount, subject, claims, groups } = principal.identity
@@ -201,6 +231,7 @@ function contextOf(
       tls: question.tls,
     },
     ...(leasesHeld !== undefined && { leasesHeld }),
+    ...(approval && { approval }),
   })
 }
 

@@ -39,6 +39,7 @@ type Tables = Record<string, readonly Route[]>
 /** Where the contract shows the routes of a mount type. */
 const PLACE: Record<string, string> = {
   system: '/sys',
+  'break-glass': '/break-glass',
   token: '/auth/token',
   jwt: '/auth/{jwt_mount}',
   oidc: '/auth/{oidc_mount}',
@@ -194,9 +195,12 @@ function schemaName(contract: Contract, schema: Schema): string {
 }
 
 /** Building the tables runs nothing, so there need be no parts behind them. */
-const tables: Tables = routeTables({ receipts: {}, approle: {}, tokens: { roles: {} } } as Parameters<
-  typeof routeTables
->[0])
+const tables: Tables = routeTables({
+  receipts: {},
+  approle: {},
+  tokens: { roles: {} },
+  grantAccess: {},
+} as Parameters<typeof routeTables>[0])
 
 function disagreements(routes: Tables, contract: Contract): string[] {
   const fromRoutes = factsOfRoutes(routes)

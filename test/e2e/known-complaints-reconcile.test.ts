@@ -65,10 +65,10 @@ describe('row 7: an account that nobody knows', () => {
 test('row 8: every hour it is tried whether leases of a target can still be ended', async () => {
   await anHourLater()
   expect((await status()).revocable).toBe(true)
-  await at.target.sql(`alter role ${at.target.admin} nocreaterole`)
+  await at.target.setCreateRole(false)
   await anHourLater()
   expect(await status()).toMatchObject({ revocable: false, canary: { error: expect.stringMatching(/\w/) } })
-  await at.target.sql(`alter role ${at.target.admin} createrole`)
+  await at.target.setCreateRole(true)
   await anHourLater()
 
   expect((await status()).revocable).toBe(true)

@@ -38,11 +38,11 @@ const receipt = async (leaseId: string) => {
 }
 /** Takes the broker's rights on the target away, for as long as `work` runs. */
 async function withoutRights<T>(work: () => Promise<T>): Promise<T> {
-  await at.target.sql(`alter role ${at.target.admin} nocreaterole`)
+  await at.target.setCreateRole(false)
   try {
     return await work()
   } finally {
-    await at.target.sql(`alter role ${at.target.admin} createrole`)
+    await at.target.setCreateRole(true)
   }
 }
 
@@ -339,14 +339,14 @@ describe('row 39', () => {
     })
     await at.api('POST', 'database/roles/doomed', { db_name: 'doomed', member_of: doomed.readers })
     const lease = await take('doomed')
-    await doomed.sql(`alter role ${doomed.admin} nocreaterole`)
+    await doomed.setCreateRole(false)
     expect((await at.api('PUT', `sys/leases/revoke-force/database/creds/doomed`)).status).toBe(204)
     expect((await at.api('DELETE', 'database/config/doomed?force=true')).status).toBe(204)
     expect((await at.api('GET', 'database/config/doomed')).status).toBe(404)
 
     const { data } = (await at.api('PUT', 'sys/leases/lookup', { lease_id: lease.lease_id })).json
     expect(data).toMatchObject({ state: 'revoking', revoke_error: expect.stringMatching(/\w/) })
-    await doomed.sql(`alter role ${doomed.admin} createrole`)
+    await doomed.setCreateRole(true)
     await at.ledger.advance(3_600)
     await untilAbsent(lease, doomed)
     await doomed.close()

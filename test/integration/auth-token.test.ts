@@ -48,6 +48,7 @@ beforeAll(async () => {
       policies: createPolicies(policyShelf(world.ledger)),
       roleOf: async () => undefined,
       leasesHeld: async () => 0,
+      liveGrant: async () => undefined,
     }),
     findMount: async (path) => (path.startsWith('auth/token') ? TOKEN_MOUNT : undefined),
     routesOf: (type) => tables[type] ?? [],

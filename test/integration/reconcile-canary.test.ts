@@ -25,9 +25,9 @@ const canaries = async () =>
 const metric = async (name: string) =>
   (await at.api('GET', 'sys/metrics')).json.Gauges.filter(({ Name }: { Name: string }) => Name === name)
 const withoutRights = async (work: () => Promise<unknown>) => {
-  await at.target.sql(`alter role ${at.target.admin} nocreaterole`)
+  await at.target.setCreateRole(false)
   await work()
-  await at.target.sql(`alter role ${at.target.admin} createrole`)
+  await at.target.setCreateRole(true)
 }
 
 test('every hour each target is tried with an account that gives nothing, and the account is ended', async () => {

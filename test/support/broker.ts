@@ -21,6 +21,8 @@ export type SharedTarget = {
   logIn(user: { username: string; password: string }): Promise<pg.Client>
   /** Whether the account is still there, and whether it may log in. */
   account(username: string): Promise<'absent' | 'disabled' | 'enabled'>
+  /** Whether the admin account, and every creator role of its own, may make and change accounts. */
+  setCreateRole(may: boolean): Promise<void>
   close(): Promise<void>
 }
 
@@ -59,6 +61,13 @@ export async function openSharedTarget(serverUrl?: string): Promise<SharedTarget
       )
       if (!role) return 'absent'
       return role.rolcanlogin ? 'enabled' : 'disabled'
+    },
+    async setCreateRole(may) {
+      const makers = await sql<{ statement: string }>(
+        `select format('alter role %I ${may ? 'createrole' : 'nocreaterole'}', rolname) as statement
+         from pg_roles where rolname ~ '^(leasehold_creator_\\d+_)?${admin}$'`,
+      )
+      for (const { statement } of makers) await sql(statement)
     },
     async close() {
       await superuser.end()

@@ -3,7 +3,7 @@ import { postgres } from '../../src/engine/postgres/postgres.ts'
 import { KUBERNETES_RIGS } from './kubernetes-rig.ts'
 import { MYSQL_RIGS } from './mysql-rig.ts'
 import { MAJORS, startTestPostgres } from './postgres.ts'
-import { ADMIN_KINDS, openPostgresTarget } from './postgres-target.ts'
+import { ADMIN_KINDS, type AdminKind, openPostgresTarget } from './postgres-target.ts'
 
 /** What the conformance suite needs of one kind of system, to see from outside what an engine did there. */
 export type Rig = {
@@ -34,12 +34,18 @@ export type Guest = {
 
 export type NamedRig = { name: string; start(): Promise<Rig> }
 
+/** From 16 on an admin with CREATEROLE makes accounts as creator roles, unless it is told not to. */
+const POSTGRES_WAYS: { kind: AdminKind; alone: boolean; from: number }[] = [
+  ...ADMIN_KINDS.map((kind) => ({ kind, alone: false, from: 13 })),
+  { kind: 'CREATEROLE', alone: true, from: 16 },
+]
+
 const POSTGRES_RIGS: NamedRig[] = MAJORS.flatMap((major) =>
-  ADMIN_KINDS.map((kind) => ({
-    name: `PostgreSQL ${major}, admin with ${kind}`,
+  POSTGRES_WAYS.filter(({ from }) => major >= from).map(({ kind, alone }) => ({
+    name: `PostgreSQL ${major}, admin with ${kind}${alone ? ' and no creator roles' : ''}`,
     start: async (): Promise<Rig> => {
       const server = await startTestPostgres({ major })
-      const target = await openPostgresTarget(server, kind)
+      const target = await openPostgresTarget(server, kind, alone ? { creator_roles: 0 } : {})
       return {
         type: postgres,
         target: target.spec,

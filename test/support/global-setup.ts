@@ -1,7 +1,7 @@
 import type { TestProject } from 'vitest/node'
 import { startTestMariadb } from './mariadb.ts'
 import { startTestPostgres } from './postgres.ts'
-import { givenUrl } from './provision.ts'
+import { givenPart } from './provision.ts'
 import { startRedis } from './redis.ts'
 import { clearTestRoot, openTestRoot } from './test-root.ts'
 
@@ -23,8 +23,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const clear = () => clearTestRoot(root)
   process.once('exit', clear)
   const givenPostgres = process.env.TEST_POSTGRES_URL
-  const givenRedis = givenUrl('redis')
-  const givenMariadb = givenUrl('mariadb')
+  const givenRedis = givenPart('redis')
+  const givenMariadb = givenPart('mariadb')
   const [postgres, redis, mariadb] = await Promise.all([
     givenPostgres ? undefined : startTestPostgres({ settings: { max_connections: '400' } }),
     givenRedis ? undefined : startRedis(),

@@ -70,6 +70,7 @@ export function anIntent(seeded: Seeded, tokenId: string, now: Date, changes: Pa
     createDeadline: after(CREATE_SECONDS),
     stuckFreeze: 50,
     idempotencyKey: null,
+    grantId: null,
     principalId: tokenId,
     allowedBy: { policy: 'root' },
     ...changes,

@@ -4,7 +4,7 @@ import { sensitive } from '../../src/lib/sensitive.ts'
 import type { NamedRig, Rig } from './engines.ts'
 import { startTestMariadb } from './mariadb.ts'
 import { MYSQL_ADMIN_KINDS, type MysqlAdminKind, openMysqlTarget } from './mysql-target.ts'
-import { givenUrl } from './provision.ts'
+import { givenPart } from './provision.ts'
 
 type Server = { url: string; remove(): Promise<void> }
 
@@ -15,7 +15,7 @@ const SERVERS: readonly { name: string; start(): Promise<Server> }[] = [
   {
     name: 'MariaDB',
     async start() {
-      const url = givenUrl('mariadb')
+      const url = givenPart('mariadb')
       return url ? given(url) : startTestMariadb()
     },
   },

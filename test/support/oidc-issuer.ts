@@ -212,7 +212,11 @@ const forPeople = (alg: 'ES256', { claims, inIdToken = false, client, settings }
     application_type: 'native',
     grant_types: ['authorization_code'],
     response_types: ['code'],
-    redirect_uris: ['http://localhost/oidc/callback', 'https://console.example/oidc/callback?tenant=a'],
+    redirect_uris: [
+      'http://localhost/oidc/callback',
+      'http://127.0.0.1/ui/oidc/callback',
+      'https://console.example/oidc/callback?tenant=a',
+    ],
     id_token_signed_response_alg: alg,
     require_auth_time: true,
     ...client,

@@ -42,7 +42,11 @@ const ADMIN_PASSWORD = 'a password, of the admin'
 const ACCOUNT_KEY = 'of the installation, not of the target'
 const MAX_LEASE_SECONDS = 768 * 3_600
 
-export async function openPostgresTarget(server: TestPostgres, kind: AdminKind): Promise<PostgresTarget> {
+export async function openPostgresTarget(
+  server: TestPostgres,
+  kind: AdminKind,
+  more: Spec = {},
+): Promise<PostgresTarget> {
   const suffix = randomBytes(4).toString('hex')
   const { name: database, drop } = await createDatabase(server.url())
   const readers = `readers_${suffix}`
@@ -85,6 +89,7 @@ export async function openPostgresTarget(server: TestPostgres, kind: AdminKind):
   const fieldsAt = (place: string): Spec => ({
     connection_url: `postgresql://{{username}}:{{password}}@${place}/${database}`,
     username: admin.username,
+    ...more,
   })
   const ownPlace = `${encodeURIComponent(server.socketDir)}:${server.port}`
   const spec = postgres.checkTarget(fieldsAt(ownPlace)).spec

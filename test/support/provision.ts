@@ -9,23 +9,33 @@ const run = promisify(execFile)
 /** A program the tests start, and what its environment must have on top of ours. */
 export type Program = { command: string; env: Record<string, string> }
 
-/** What the tests need and npm cannot bring. The variable names a server of the user's own to use instead. */
+/** What the tests need and npm cannot bring. The variable names a server, or a program, of the user's own to use instead. */
 const PARTS = {
-  redis: { variable: 'TEST_REDIS_URL', commands: ['redis-server', 'valkey-server'], debian: 'redis-server' },
+  redis: {
+    variable: 'TEST_REDIS_URL',
+    commands: ['redis-server', 'valkey-server'],
+    debian: 'redis-server',
+    service: 'redis-server',
+  },
   mariadb: {
     variable: 'TEST_MARIADB_URL',
     commands: ['mariadbd'],
     debian: 'mariadb-server',
     service: 'mariadb',
   },
+  chromium: {
+    variable: 'TEST_CHROMIUM',
+    commands: ['chromium', 'chromium-browser', 'google-chrome'],
+    debian: 'chromium',
+  },
 } as const satisfies Record<string, Part>
 
-/** The service that the package brings is named as the package, unless said. */
+/** `service`: the one that the package brings. */
 type Part = { variable: string; commands: readonly string[]; debian: string; service?: string }
 export type PartName = keyof typeof PARTS
 
-/** The server's URL, where the user gave us one to use. */
-export const givenUrl = (name: PartName): string | undefined => process.env[PARTS[name].variable]
+/** The server's URL or the program's path, where the user gave us one to use. */
+export const givenPart = (name: PartName): string | undefined => process.env[PARTS[name].variable]
 
 /** The program, from the path or else from Debian's packages. A missing part is a failure, never a skip. */
 export async function provision(name: PartName): Promise<Program> {
@@ -99,7 +109,7 @@ mv "$policy.new" "$policy"
 install() { apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold install -y --no-install-recommends "$1"; }
 install "$1" || { apt-get -o DPkg::Lock::Timeout=300 update && install "$1"; }
 # Nor at the next boot.
-if command -v systemctl >/dev/null; then systemctl disable "$2" || true; fi
+if [ -n "$2" ] && command -v systemctl >/dev/null; then systemctl disable "$2" || true; fi
 `
 
 async function install(part: Part): Promise<Program> {
@@ -107,7 +117,7 @@ async function install(part: Part): Promise<Program> {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
   // In a session of its own: Ctrl-C in the middle of dpkg leaves a package half installed.
   const how = { env, detached: true, maxBuffer: 1 << 26 }
-  await run('/bin/sh', ['-c', INSTALL, 'sh', part.debian, part.service ?? part.debian], how)
+  await run('/bin/sh', ['-c', INSTALL, 'sh', part.debian, part.service ?? ''], how)
   const program = await onPath(part)
   if (!program) throw new Error(`${part.debian} is installed, but ${part.commands.join(' or ')} does not run`)
   return program
@@ -154,7 +164,8 @@ async function unpacked(part: Part, root: string): Promise<Program | undefined> 
   const env = { LD_LIBRARY_PATH: libraries.flat().join(':') }
   return firstThatRuns(
     part.commands,
-    ['usr/bin', 'usr/sbin'].map((folder) => join(root, folder)),
+    // The last: a script in `usr/bin` may only know where its program is once that is installed.
+    ['usr/bin', 'usr/sbin', `usr/lib/${part.debian}`].map((folder) => join(root, folder)),
     env,
   )
 }

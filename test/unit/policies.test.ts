@@ -40,7 +40,12 @@ async function mayRead(
   names: string[],
   path: string,
 ): Promise<boolean> {
-  const authorizer = createAuthorizer({ policies, roleOf: async () => undefined, leasesHeld: async () => 0 })
+  const authorizer = createAuthorizer({
+    policies,
+    roleOf: async () => undefined,
+    leasesHeld: async () => 0,
+    liveGrant: async () => undefined,
+  })
   return (await authorizer.decide(aQuestion(somebody({ policies: names }), path, { revision }))).allowed
 }
 
@@ -139,6 +144,7 @@ describe('documents kept for a revision', () => {
       policies,
       roleOf: async () => undefined,
       leasesHeld: async () => 0,
+      liveGrant: async () => undefined,
     })
     const by = async (names: string[]) =>
       (await authorizer.decide(aQuestion(somebody({ policies: names }), 'auth/token/lookup-self'))).by
@@ -171,7 +177,12 @@ describe('metadata', () => {
     own: reads(`team/${TEAM}/*`),
     said: reads('said', `principal.metadata.team == 'web'`),
   })
-  const authorizer = createAuthorizer({ policies, roleOf: async () => undefined, leasesHeld: async () => 0 })
+  const authorizer = createAuthorizer({
+    policies,
+    roleOf: async () => undefined,
+    leasesHeld: async () => 0,
+    liveGrant: async () => undefined,
+  })
   const may = async (principal: Principal, path: string) =>
     (await authorizer.decide(aQuestion(principal, path))).allowed
   const loggedIn = (proven: Record<string, string>, metadata: Record<string, string>) =>
@@ -206,7 +217,12 @@ describe('asked again for what was granted', () => {
     few: reads('creds', 'leases.held < 2'),
     bound: `path "made" { capabilities = ["update"] required_parameters = ["namespace"] min_wrapping_ttl = "1m" }`,
   })
-  const authorizer = createAuthorizer({ policies, roleOf: async () => undefined, leasesHeld: async () => 2 })
+  const authorizer = createAuthorizer({
+    policies,
+    roleOf: async () => undefined,
+    leasesHeld: async () => 2,
+    liveGrant: async () => undefined,
+  })
   const may = async (path: string, changes: Partial<Question>) =>
     (await authorizer.decide(aQuestion(somebody({ policies: ['few', 'bound'] }), path, changes))).allowed
 
@@ -229,6 +245,7 @@ test('the condition of a role that cannot be read lets nobody by', async () => {
     policies,
     roleOf: async () => ({ facts, condition: 'no CEL' }),
     leasesHeld: async () => 0,
+    liveGrant: async () => undefined,
   })
   const role = { mountId: 'm', mountPath: 'm/', name: 'r' }
   await expect(

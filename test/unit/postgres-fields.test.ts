@@ -95,6 +95,7 @@ describe('a target', () => {
       scram_iterations: 4_096,
       connection_limit: 10,
       expiry_margin: 10,
+      creator_roles: 64,
       stuck_freeze: 50,
     })
   })
@@ -109,6 +110,7 @@ describe('a target', () => {
     [{ scram_iterations: 1.5 }, 'scram_iterations'],
     [{ connection_limit: 0 }, 'connection_limit'],
     [{ expiry_margin: -1 }, 'expiry_margin'],
+    [{ creator_roles: -1 }, 'creator_roles'],
     [{ sslmode: 'sometimes' }, 'sslmode'],
     [{ tls_ca: 'no PEM' }, 'tls_ca'],
     [{ tls_ca: PEM, sslmode: 'disable' }, 'tls_ca'],

@@ -3,6 +3,7 @@ import type { Sensitive } from '../../lib/sensitive.ts'
 import { type Admin, EngineError, type Lane } from '../engine.ts'
 import { type Functions, hasFunctions, isOurVersion, VERSION_QUERY } from './definer.ts'
 import { isLoginRefused, toEngineError } from './errors.ts'
+import { actAs } from './makers.ts'
 import type { Target } from './target.ts'
 import { NO_TLS_ANSWER, tlsOptions } from './tls.ts'
 
@@ -20,12 +21,16 @@ export type Facts = {
   functions: Functions | undefined
   /** The account we are logged in as. */
   admin: string
+  /** The role that the session stays between transactions, and for how many accounts to come; see `makers.ts`. */
+  acting?: { name: string; left: number } | undefined
   database: string
 }
 
 export type Connections = {
   /** Lends a session outside of any transaction. When `work` throws, the session is thrown away. */
   use<T>(lane: Lane, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
+  /** As `use`, for work that says itself as whom, or that anybody could do: the session is whoever it was last. */
+  useActing<T>(lane: Lane, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
   /** As `use`, for statements we did not write: nothing they set outlives them. */
   useForOwnSql<T>(lane: Lane, work: (session: Session, facts: Facts) => Promise<T>): Promise<T>
   /** Lends a session in another database, opened for this and closed after. */
@@ -130,11 +135,12 @@ export function openConnections(target: Target, admin: Admin): Connections {
     }
   }
 
-  const lend = async <T>(lane: Lane, work: Work<T>, afterwards?: Afterwards): Promise<T> => {
+  const lend = async <T>(lane: Lane, work: Work<T>, before: Before, afterwards?: Afterwards): Promise<T> => {
     const { client, facts } = await acquire(lane)
     busy.add(client)
     let done = false
     try {
+      await before(client, facts)
       const answer = await work(client, facts)
       await afterwards?.(client)
       done = true
@@ -148,13 +154,14 @@ export function openConnections(target: Target, admin: Admin): Connections {
   }
 
   return {
-    use: (lane, work) => lend(lane, work),
-    useForOwnSql: (lane, work) => lend(lane, work, scrub),
+    use: (lane, work) => lend(lane, work, asAdmin),
+    useActing: (lane, work) => lend(lane, work, async () => {}),
+    useForOwnSql: (lane, work) => lend(lane, work, asAdmin, scrub),
     elsewhere: (database, work) => withOwnClient(withRetry, database, work),
     async warm() {
       const { pool } = await opened('ending')
       // A lost one is opened again here, before accounts are made that could use up the server's slots.
-      if (pool.totalCount === 0) await lend('ending', async () => {})
+      if (pool.totalCount === 0) await lend('ending', async () => {}, asAdmin)
     },
     inUse: () =>
       LANES.flatMap((lane) => {
@@ -174,7 +181,10 @@ export function openConnections(target: Target, admin: Admin): Connections {
 const ALL_BUSY = 'timeout exceeded when trying to connect'
 
 type Work<T> = (session: Session, facts: Facts) => Promise<T>
+type Before = (session: Session, facts: Facts) => Promise<void>
 type Afterwards = (session: Session) => Promise<void>
+
+const asAdmin: Before = (session, facts) => actAs(session, facts, null)
 
 const mayGoPlain = ({ sslMode }: Target): boolean => sslMode === 'prefer' || sslMode === 'allow'
 

@@ -1,7 +1,9 @@
 import type { Created, EngineError } from '../engine.ts'
 import { type Facts, LOCK_TIMEOUT_MS, type Session } from './connections.ts'
+import { actAsCreator, creatorOf, lendGroups } from './creators.ts'
 import { call, extensionKeyHash, type Functions, type Making } from './definer.ts'
 import { runIsolated } from './isolate.ts'
+import { actAs } from './makers.ts'
 import { beginCreate, createdAs, grantTexts, type Order, problemWith, validUntil } from './order.ts'
 import { identifier, literal, markComment, nameArray } from './sql.ts'
 import type { Target } from './target.ts'
@@ -14,7 +16,8 @@ export async function createShared(
   orders: readonly Order[],
 ): Promise<Map<Order, Created | EngineError>> {
   const answers = new Map<Order, Created | EngineError>()
-  const { nowMs, groups } = await beginCreate(session, facts, orders)
+  await actAsCreator(session, facts, target, orders.length)
+  const { nowMs, groups } = await begin(session, facts, orders)
   const good = orders.filter((order) => {
     const problem = problemWith(order, groups, facts)
     if (problem) answers.set(order, problem)
@@ -38,10 +41,39 @@ export async function createShared(
   return new Map([...answers, ...failures, ...readCreated(made, results.at(-2)?.rows ?? [])])
 }
 
+/**
+ * What the creator that we act as may not give, we let it give first, as far as we may ourselves. Where that does not
+ * help, because somebody dropped it for one, we go on as the admin account.
+ */
+async function begin(
+  session: Session,
+  facts: Facts,
+  orders: readonly Order[],
+): ReturnType<typeof beginCreate> {
+  const first = await beginCreate(session, facts, orders)
+  const creator = creatorOf(facts)
+  if (creator === undefined || ungiven(first).length === 0) return first
+  await session.query('ROLLBACK')
+  await lendGroups(session, facts, creator, ungiven(first))
+  const second = await beginCreate(session, facts, orders)
+  if (ungiven(second).length === 0) return second
+  await session.query('ROLLBACK')
+  await actAs(session, facts, null)
+  return beginCreate(session, facts, orders)
+}
+
+const ungiven = ({ groups }: Awaited<ReturnType<typeof beginCreate>>): string[] =>
+  [...groups].flatMap(([name, { grantable, reachesAdmin }]) => (grantable || reachesAdmin ? [] : [name]))
+
 function createTexts(batch: readonly Order[], facts: Facts, target: Target, nowMs: number): string {
   const { functions } = facts
   if (functions) return call.make(batch.map((order) => making(order, functions, target, nowMs)))
-  return [...batch.map((order) => createText(order, target, nowMs)), ...grantTexts(batch, facts)].join('; ')
+  return [
+    // What a creator makes must not come with its rights, or becoming the creator reads it all.
+    ...(creatorOf(facts) === undefined ? [] : ["SET LOCAL createrole_self_grant = ''"]),
+    ...batch.map((order) => createText(order, target, nowMs)),
+    ...grantTexts(batch, facts),
+  ].join('; ')
 }
 
 const making = (

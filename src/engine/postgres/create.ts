@@ -37,7 +37,7 @@ export async function createAccounts(
     ...own.map((order) => settle(outcomes, [order], () => createWithOwnSql(connections, target, order))),
     ...batches(shared).map((batch) =>
       settle(outcomes, batch, () =>
-        connections.use('issuing', (session, facts) => createShared(session, facts, target, batch)),
+        connections.useActing('issuing', (session, facts) => createShared(session, facts, target, batch)),
       ),
     ),
   ])

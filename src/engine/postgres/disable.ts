@@ -4,6 +4,7 @@ import { call } from './definer.ts'
 import { many, runIsolated } from './isolate.ts'
 import { type Cut, type Item, lockOut, writersQuery } from './lock-out.ts'
 import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
+import { actAsOneFromHere, underMakers } from './makers.ts'
 import { identifier, identifiers } from './sql.ts'
 
 type Membership = { member: string; group: string; grantor: string | null }
@@ -17,15 +18,20 @@ export async function disable(
   connections: Connections,
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
-  return connections.use('ending', async (session, facts) => {
+  return connections.useActing('ending', async (session, facts) => {
     const results = await many(
       session,
-      `BEGIN; ${foundQuery(endings)}; ${membershipsQuery(endings)}; ${writersQuery(endings)}`,
+      `BEGIN; ${foundQuery(endings, facts)}; ${membershipsQuery(endings)}; ${writersQuery(endings)}`,
     )
     const found = matchFound(endings, (results[1]?.rows ?? []) as FoundRow[])
     const memberships = groupByMember((results[2]?.rows ?? []) as Membership[])
     const items = endings.flatMap((ending) =>
       (found.get(ending) ?? []).map((account) => ({ ending, found: account })),
+    )
+    await actAsOneFromHere(
+      session,
+      facts,
+      items.map((item) => item.found.maker),
     )
     const failures = new Map<Item, EngineError>()
     const untaken = new Map<Item, EngineError>()
@@ -57,28 +63,41 @@ function groupByMember(rows: readonly Membership[]): Map<string, Membership[]> {
 }
 
 /** From 16 on a membership is taken back in the name of whoever gave it, or it stays with no more than a warning. */
-function stripText(
+function stripText(batch: readonly Item[], memberships: Map<string, Membership[]>, facts: Facts): string {
+  if (facts.functions) return call.strip(batch.map(({ found }) => found))
+  const strips = batch.flatMap(({ found }) =>
+    found.toStrip.length > 0
+      ? [{ role: found.maker, text: `ALTER ROLE ${identifier(found.name)} ${found.toStrip.join(' ')}` }]
+      : [],
+  )
+  return underMakers(
+    [...strips, ...revokes(batch, memberships, facts)],
+    ({ role }) => role,
+    facts,
+    (theirs) => theirs.map(({ text }) => text).join('; '),
+  )
+}
+
+function revokes(
   batch: readonly Item[],
   memberships: Map<string, Membership[]>,
-  { version, functions }: Facts,
-): string {
-  if (functions) return call.strip(batch.map(({ found }) => found))
+  { version, admin }: Facts,
+): { role: string | null; text: string }[] {
   const members = new Map<string, string[]>()
-  const texts: string[] = []
   for (const { found } of batch) {
-    if (found.toStrip.length > 0)
-      texts.push(`ALTER ROLE ${identifier(found.name)} ${found.toStrip.join(' ')}`)
     for (const { group, grantor } of memberships.get(found.oid) ?? []) {
       const by = version >= 160_000 && grantor !== null ? ` GRANTED BY ${identifier(grantor)} CASCADE` : ''
-      const key = JSON.stringify([group, by])
+      // What the admin account gave itself, to an account that a creator made, the creator may not take.
+      const key = JSON.stringify([group, by, grantor === admin ? null : found.maker])
       members.set(key, [...(members.get(key) ?? []), found.name])
     }
   }
-  for (const [key, names] of [...members].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const [group, by] = JSON.parse(key) as [string, string]
-    texts.push(`REVOKE ${identifier(group)} FROM ${identifiers(names)}${by}`)
-  }
-  return texts.join('; ')
+  return [...members]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, names]) => {
+      const [group, by, role] = JSON.parse(key) as [string, string, string | null]
+      return { role, text: `REVOKE ${identifier(group)} FROM ${identifiers(names)}${by}` }
+    })
 }
 
 const endedFirst = (ending: Ending, { pids, prepared }: Cut): Evidence => ({

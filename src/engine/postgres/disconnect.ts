@@ -1,8 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { creatorOf } from './creators.ts'
 import { call } from './definer.ts'
 import { type FoundRow, foundQuery, matchFound, theirOids } from './lookup.ts'
+import { actAs } from './makers.ts'
 import { becomeMember } from './membership.ts'
 import { preparedQuery, rollBackPrepared } from './prepared.ts'
 
@@ -22,9 +24,11 @@ export async function disconnect(
   connections: Connections,
   endings: readonly Ending[],
 ): Promise<Map<Ending, Evidence | EngineError>> {
-  const ended = await connections.use('ending', (session, facts) => endSessions(session, facts, endings))
-  const { prepared, facts } = await connections.use('ending', async (session, facts) => ({
-    prepared: (await session.query(preparedQuery(endings))).rows,
+  const ended = await connections.useActing('ending', (session, facts) =>
+    endSessions(session, facts, endings),
+  )
+  const { prepared, facts } = await connections.useActing('ending', async (session, facts) => ({
+    prepared: (await session.query(preparedQuery(endings, facts))).rows,
     facts,
   }))
   const rolledBack = await rollBackPrepared({ connections, facts }, endings, prepared)
@@ -50,6 +54,10 @@ type Ended = { pids: Map<Ending, Set<number>>; left: Map<Ending, EngineError> }
 
 async function endSessions(session: Session, facts: Facts, endings: readonly Ending[]): Promise<Ended> {
   const pids = new Map<Ending, Set<number>>()
+  if (creatorOf(facts) !== undefined && !(await haveSessions(session, endings)))
+    return { pids, left: new Map() }
+  // Ending sessions is a right of the admin account alone.
+  await actAs(session, facts, null)
   const belongsTo = owners(endings)
   const untilMs = performance.now() + PATIENCE_MS
   for (let pause = FIRST_POLL_MS; ; pause = Math.min(LONGEST_POLL_MS, pause * 2)) {
@@ -64,6 +72,14 @@ async function endSessions(session: Session, facts: Facts, endings: readonly End
     }
     await wait(pause)
   }
+}
+
+/** Worth a query of its own: to become a creator again costs more. */
+async function haveSessions(session: Session, endings: readonly Ending[]): Promise<boolean> {
+  const { rows } = await session.query(
+    `SELECT FROM pg_stat_activity WHERE usesysid IN ${theirOids(endings)} LIMIT 1`,
+  )
+  return rows.length > 0
 }
 
 /**
@@ -108,7 +124,7 @@ async function joinThose(
   endings: readonly Ending[],
   rows: readonly SessionRow[],
 ): Promise<void> {
-  const found = matchFound(endings, (await session.query(foundQuery(endings))).rows as FoundRow[])
+  const found = matchFound(endings, (await session.query(foundQuery(endings, facts))).rows as FoundRow[])
   const oids = new Set(rows.map(({ usesysid }) => usesysid))
   await becomeMember(
     session,

@@ -210,6 +210,13 @@ BEGIN
     RAISE WARNING '"%" has CREATEROLE: once the broker works by the functions, run: ALTER ROLE % NOCREATEROLE',
       login.rolname, quote_ident(login.rolname);
   END IF;
+  SELECT string_agg(DISTINCT quote_ident(g.rolname), ', ') INTO held
+    FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+    WHERE m.member = login.oid AND g.rolcreaterole;
+  IF held IS NOT NULL THEN
+    RAISE WARNING '"%" can become %: once the leases that were made by them have ended, run: DROP ROLE %',
+      login.rolname, held, held;
+  END IF;
   SELECT string_agg(quote_ident(g.rolname), ', ') INTO held
     FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid CROSS JOIN leasehold_broker.rules
     WHERE m.member = login.oid AND g.rolname = ANY (groups || owners);

@@ -28,7 +28,7 @@ export async function handOver(
   leavers: readonly Leaver[],
   failures: Map<Leaver, EngineError>,
 ): Promise<void> {
-  const holdings = await connections.use('ending', (session) => findHoldings(session, leavers))
+  const holdings = await connections.useActing('ending', (session) => findHoldings(session, leavers))
   if (holdings.length === 0) return
   const heirs = leavers.filter(({ found }) => holdings.some(({ oid }) => oid === found.oid))
   const home = await connections.use('ending', async (session, facts) => {

@@ -5,13 +5,15 @@ import type { Connections, Facts, Session } from './connections.ts'
 import { toEngineError } from './errors.ts'
 import { extendByFunctions, extendsPlainly } from './extend-definer.ts'
 import { many, runIsolated } from './isolate.ts'
+import { makerOf, underMakers } from './makers.ts'
 import { runOwnSql } from './own-sql.ts'
 import { type Plan, readPlan } from './role.ts'
 import { identifier, literal, nameArray } from './sql.ts'
 import type { Target } from './target.ts'
 
 type Renewal = { term: Term; plan: Plan }
-type Now = { nowMs: number; oids: ReadonlyMap<string, string> }
+type Known = { oid: string; maker: string | null }
+type Now = { nowMs: number; roles: ReadonlyMap<string, Known> }
 
 /** Moves VALID UNTIL and nothing else: a login that was disabled stays disabled. */
 export async function extendAccounts(
@@ -31,7 +33,9 @@ export async function extendAccounts(
   }
   await Promise.all([
     settle(shared, () =>
-      connections.use('issuing', (session, facts) => extendShared(session, facts, target, shared, problems)),
+      connections.useActing('issuing', (session, facts) =>
+        extendShared(session, facts, target, shared, problems),
+      ),
     ),
     ...own.map((renewal) => settle([renewal], () => extendWithOwnSql(connections, target, renewal))),
   ])
@@ -41,19 +45,19 @@ export async function extendAccounts(
   })
 }
 
-async function begin(session: Session, renewals: readonly Renewal[]): Promise<Now> {
+async function begin(session: Session, facts: Facts, renewals: readonly Renewal[]): Promise<Now> {
   const names = renewals.map(({ term }) => term.account.name)
   const results = await many(
     session,
     `BEGIN; SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS now_ms;
-     SELECT rolname, oid::text FROM pg_roles WHERE rolname = ANY (${nameArray(names)})`,
+     SELECT rolname, oid::text, ${makerOf('e.oid', facts)} AS maker FROM pg_roles AS e WHERE rolname = ANY (${nameArray(names)})`,
   )
-  const roles = (results[2]?.rows ?? []) as { rolname: string; oid: string }[]
-  return { nowMs: results[1]?.rows[0].now_ms, oids: new Map(roles.map(({ rolname, oid }) => [rolname, oid])) }
+  const roles = (results[2]?.rows ?? []) as (Known & { rolname: string })[]
+  return { nowMs: results[1]?.rows[0].now_ms, roles: new Map(roles.map((role) => [role.rolname, role])) }
 }
 
-function absence({ term: { account } }: Renewal, { oids }: Now): EngineError | undefined {
-  const oid = oids.get(account.name)
+function absence({ term: { account } }: Renewal, { roles }: Now): EngineError | undefined {
+  const oid = roles.get(account.name)?.oid
   if (oid === undefined)
     return new EngineError('failed', `the account "${account.name}" is gone from the target`)
   if (account.targetRef !== null && account.targetRef !== oid) {
@@ -68,6 +72,19 @@ const newExpiry = ({ term }: Renewal, target: Target, nowMs: number): string =>
 const extendText = (renewal: Renewal, target: Target, nowMs: number): string =>
   `ALTER ROLE ${identifier(renewal.term.account.name)} VALID UNTIL ${literal(newExpiry(renewal, target, nowMs))}`
 
+const extendTexts = (
+  batch: readonly Renewal[],
+  facts: Facts,
+  target: Target,
+  { nowMs, roles }: Now,
+): string =>
+  underMakers(
+    batch,
+    ({ term }) => roles.get(term.account.name)?.maker ?? null,
+    facts,
+    (theirs) => theirs.map((renewal) => extendText(renewal, target, nowMs)).join('; '),
+  )
+
 async function extendShared(
   session: Session,
   facts: Facts,
@@ -76,14 +93,14 @@ async function extendShared(
   problems: Map<Term, EngineError>,
 ): Promise<void> {
   const { functions } = facts
-  if (!functions) return extendPlainly(session, target, renewals, problems)
+  if (!functions) return extendPlainly(session, facts, target, renewals, problems)
   const refused = await extendByFunctions(
     { session, functions },
     target,
     renewals.map(({ term }) => term),
   )
   const plain = extendsPlainly(facts) ? renewals.filter(({ term }) => refused.unknown.includes(term)) : []
-  if (plain.length > 0) await extendPlainly(session, target, plain, problems)
+  if (plain.length > 0) await extendPlainly(session, facts, target, plain, problems)
   for (const [term, problem] of refused.problems) {
     if (!plain.some((renewal) => renewal.term === term)) problems.set(term, problem)
   }
@@ -91,11 +108,12 @@ async function extendShared(
 
 async function extendPlainly(
   session: Session,
+  facts: Facts,
   target: Target,
   renewals: readonly Renewal[],
   problems: Map<Term, EngineError>,
 ): Promise<void> {
-  const now = await begin(session, renewals)
+  const now = await begin(session, facts, renewals)
   const present = renewals.filter((renewal) => {
     const problem = absence(renewal, now)
     if (problem) problems.set(renewal.term, problem)
@@ -106,15 +124,14 @@ async function extendPlainly(
     return
   }
   const failures = new Map<Renewal, EngineError>()
-  const text = (batch: readonly Renewal[]): string =>
-    batch.map((renewal) => extendText(renewal, target, now.nowMs)).join('; ')
+  const text = (batch: readonly Renewal[]): string => extendTexts(batch, facts, target, now)
   await runIsolated(session, present, text, failures)
   for (const [{ term }, problem] of failures) problems.set(term, problem)
 }
 
 async function extendWithOwnSql(connections: Connections, target: Target, renewal: Renewal): Promise<void> {
   const problem = await connections.useForOwnSql('issuing', async (session: Session, facts: Facts) => {
-    const now = await begin(session, [renewal])
+    const now = await begin(session, facts, [renewal])
     try {
       const gone = absence(renewal, now)
       if (gone) throw gone
@@ -138,7 +155,7 @@ async function extendOne(
   facts: Facts,
   target: Target,
   renewal: Renewal,
-  { nowMs }: Now,
+  now: Now,
 ): Promise<void> {
   if (facts.functions) {
     const { functions } = facts
@@ -147,5 +164,5 @@ async function extendOne(
     if (!problem) return
     if (unknown.length === 0 || !extendsPlainly(facts)) throw problem
   }
-  await session.query(extendText(renewal, target, nowMs))
+  await session.query(extendTexts([renewal], facts, target, now))
 }

@@ -1,5 +1,6 @@
 import { EngineError } from '../engine.ts'
 import type { Facts } from './connections.ts'
+import { reachesUs } from './makers.ts'
 import { nameArray } from './sql.ts'
 
 /** What is known of the groups a role names: whether each is there, and whether we may give it. */
@@ -10,16 +11,14 @@ export type Groups = ReadonlyMap<string, { grantable: boolean; reachesAdmin: boo
  * rights. Before 16 CREATEROLE may grant any group; since then it takes the ADMIN option.
  */
 export const groupsQuery = (groups: Iterable<string>, facts: Facts): string => `
-  SELECT rolname, pg_has_role(oid, ${ADMIN_OID}, 'MEMBER') AS reaches_admin,
+  SELECT rolname, ${reachesUs('g.oid', facts)} AS reaches_admin,
          ${grantable(facts)} AS grantable
-  FROM pg_roles WHERE rolname = ANY (${nameArray(groups)})`
+  FROM pg_roles AS g WHERE rolname = ANY (${nameArray(groups)})`
 
 function grantable({ version, isSuperuser, functions }: Facts): string {
   if (functions) return 'rolname = ANY ((SELECT leasehold_broker.groups())::name[])'
   return isSuperuser || version < 160_000 ? 'true' : "pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')"
 }
-
-const ADMIN_OID = '(SELECT oid FROM pg_roles WHERE rolname = current_user)'
 
 export const readGroups = (rows: { rolname: string; reaches_admin: boolean; grantable: boolean }[]): Groups =>
   new Map(rows.map((row) => [row.rolname, { grantable: row.grantable, reachesAdmin: row.reaches_admin }]))

@@ -4,6 +4,7 @@ import { call } from './definer.ts'
 import { cutOnce, owners } from './disconnect.ts'
 import { runIsolated } from './isolate.ts'
 import { type Found, theirOids } from './lookup.ts'
+import { actAs, underMakers } from './makers.ts'
 import { preparedQuery, rollBackPrepared } from './prepared.ts'
 import { identifier } from './sql.ts'
 
@@ -51,15 +52,22 @@ export async function lockOut(
   const cut: Cut = { pids: new Map(), prepared: new Map() }
   if (blocked.length === 0) return cut
   await session.query('COMMIT')
+  // Ending sessions is a right of the admin account alone.
+  await actAs(session, facts, null)
   await cutAndLockOut(at, blocked, failures, cut)
   await session.query('BEGIN')
   return cut
 }
 
-const noLogin = (batch: readonly Item[], { functions }: Facts): string =>
-  functions
+const noLogin = (batch: readonly Item[], facts: Facts): string =>
+  facts.functions
     ? call.lockOut(batch.map(({ found }) => found))
-    : batch.map((item) => `ALTER ROLE ${identifier(item.found.name)} NOLOGIN`).join('; ')
+    : underMakers(
+        batch,
+        ({ found }) => found.maker,
+        facts,
+        (theirs) => theirs.map(({ found }) => `ALTER ROLE ${identifier(found.name)} NOLOGIN`).join('; '),
+      )
 
 function takeBlocked(failures: Map<Item, EngineError>): Item[] {
   const blocked = [...failures].flatMap(([item, { kind }]) => (kind === 'blocked' ? [item] : []))
@@ -77,7 +85,7 @@ async function cutAndLockOut(
   let left = blocked
   for (let round = 1; left.length > 0; round += 1) {
     const endings = [...new Set(left.map(({ ending }) => ending))]
-    const prepared = (await session.query(preparedQuery(endings))).rows
+    const prepared = (await session.query(preparedQuery(endings, facts))).rows
     const { counts } = await rollBackPrepared({ connections, facts }, endings, prepared)
     for (const [ending, count] of counts) cut.prepared.set(ending, (cut.prepared.get(ending) ?? 0) + count)
     const belongsTo = owners(endings)

@@ -1,4 +1,6 @@
 import type { Ending } from '../engine.ts'
+import type { Facts } from './connections.ts'
+import { makerOf } from './makers.ts'
 import { leaseIdInMark, nameArray, oidArray } from './sql.ts'
 
 /** An account as it stands on the target now, perhaps under another name than it was made with. */
@@ -8,6 +10,8 @@ export type Found = {
   canLogin: boolean
   /** What it may do beside logging in, as ALTER ROLE takes it away. */
   toStrip: string[]
+  /** The role to become for changing it, where that is not the admin account. */
+  maker: string | null
 }
 
 export type FoundRow = {
@@ -20,6 +24,7 @@ export type FoundRow = {
   rolreplication: boolean
   rolbypassrls: boolean
   mark: string | null
+  maker: string | null
 }
 
 export const namesOf = (endings: readonly Ending[]): string[] => endings.map(({ account }) => account.name)
@@ -32,10 +37,11 @@ export const theirOids = (endings: readonly Ending[]): string =>
   `(SELECT r.oid FROM unnest(${nameArray(namesOf(endings))}) AS n (name) JOIN pg_roles r ON r.rolname = n.name
     UNION SELECT unnest(${oidArray(oidsOf(endings))}))`
 
-export const foundQuery = (endings: readonly Ending[]): string => `
+export const foundQuery = (endings: readonly Ending[], facts: Facts): string => `
   SELECT oid::text, rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
-         shobj_description(oid, 'pg_authid') AS mark
-  FROM pg_roles WHERE oid IN ${theirOids(endings)}`
+         shobj_description(oid, 'pg_authid') AS mark,
+         ${facts.functions ? 'NULL' : makerOf('f.oid', facts)} AS maker
+  FROM pg_roles AS f WHERE oid IN ${theirOids(endings)}`
 
 /**
  * Which rows are which account. One found by its OID alone must also carry the lease's mark: OIDs come round again,
@@ -59,6 +65,7 @@ const asFound = (row: FoundRow): Found => ({
   oid: row.oid,
   name: row.rolname,
   canLogin: row.rolcanlogin,
+  maker: row.maker,
   toStrip: [
     ...(row.rolsuper ? ['NOSUPERUSER'] : []),
     ...(row.rolcreaterole ? ['NOCREATEROLE'] : []),

@@ -2,6 +2,7 @@ import type { EngineError } from '../engine.ts'
 import type { Facts, Session } from './connections.ts'
 import { runIsolated } from './isolate.ts'
 import type { Found } from './lookup.ts'
+import { underMakers } from './makers.ts'
 import { identifier, identifiers } from './sql.ts'
 
 /** Gives us the rights of roles, to use and to become; from 16 on neither comes with being a member. */
@@ -25,9 +26,15 @@ export async function becomeMember(
     session,
     accounts,
     (batch) =>
-      joinText(
+      underMakers(
+        batch,
+        ({ maker }) => maker,
         facts,
-        batch.map(({ name }) => name),
+        (theirs) =>
+          joinText(
+            facts,
+            theirs.map(({ name }) => name),
+          ),
       ),
     failures,
   )

@@ -1,6 +1,7 @@
 import { EngineError } from '../engine.ts'
 import type { Facts, Session } from './connections.ts'
 import { isServerError, isStatementFault, toEngineError } from './errors.ts'
+import { reachesUs } from './makers.ts'
 import { joinText } from './membership.ts'
 import { identifier, literal } from './sql.ts'
 
@@ -51,17 +52,14 @@ export async function useOwner(
   }
 }
 
-async function findOwner(
-  session: Session,
-  { isSuperuser, version }: Facts,
-  owner: string,
-): Promise<OwnerRow | undefined> {
+async function findOwner(session: Session, facts: Facts, owner: string): Promise<OwnerRow | undefined> {
+  const { isSuperuser, version } = facts
   const usable =
     version >= 160_000 ? "pg_has_role(oid, 'USAGE') AND pg_has_role(oid, 'SET')" : "pg_has_role(oid, 'USAGE')"
   const { rows } = await session.query(
-    `SELECT pg_has_role(oid, (SELECT oid FROM pg_roles WHERE rolname = current_user), 'MEMBER') AS reaches_admin,
+    `SELECT ${reachesUs('o.oid', facts)} AS reaches_admin,
             ${isSuperuser ? 'true' : usable} AS usable
-     FROM pg_roles WHERE rolname = ${literal(owner)}`,
+     FROM pg_roles AS o WHERE rolname = ${literal(owner)}`,
   )
   return rows[0] as OwnerRow | undefined
 }

@@ -38,7 +38,7 @@ export const postgres = {
       probe: () => probeTarget(connections, target),
       sharing: (other) => sharingWith(connections, other),
       // On the connection that ending keeps, so that keeping in touch keeps it open.
-      ping: () => connections.use('ending', async (session) => void (await session.query('SELECT 1'))),
+      ping: () => connections.useActing('ending', async (session) => void (await session.query('SELECT 1'))),
       connections: () => connections.inUse(),
       close: () => connections.close(),
     }

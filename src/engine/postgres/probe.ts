@@ -1,11 +1,13 @@
 import { newId } from '../../lib/ids.ts'
 import type { Capabilities } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
+import { makeCreatorText } from './creators.ts'
 import { tryFunctions } from './definer.ts'
 import { isStatementFault, toEngineError } from './errors.ts'
 import { many } from './isolate.ts'
+import { spreads } from './makers.ts'
 import { ownerFor, useOwner } from './owner.ts'
-import { identifier, MARK_PATTERN } from './sql.ts'
+import { identifier, identifiers, MARK_PATTERN } from './sql.ts'
 import type { Target } from './target.ts'
 
 const OLDEST_VERSION = 130_000
@@ -19,6 +21,8 @@ type Rights = {
   reserved: boolean
   /** Groups it is in or may put itself in; not those that only help it to end leases. */
   groups: string[]
+  /** Roles it made accounts as, before it had functions. */
+  creators: string[]
 }
 
 /** What the admin account may do, tried for real where a trial can be rolled back. */
@@ -28,6 +32,7 @@ export async function probeTarget(connections: Connections, target: Target): Pro
     const rights = await readRights(session)
     const missing = missingRights(facts, rights)
     if (missing.length === 0) missing.push(...(await tryForReal(session, facts, target)))
+    const slow = missing.length === 0 ? await tryCreators(session, facts, target) : []
     const serverId = await readServerId(session, facts)
     return {
       serverVersion: rights.server_version,
@@ -35,7 +40,7 @@ export async function probeTarget(connections: Connections, target: Target): Pro
       clockSkewMs,
       revocability: 'immediate',
       missing,
-      warnings: warningsFor(facts, rights, clockSkewMs),
+      warnings: [...warningsFor(facts, rights, clockSkewMs), ...slow],
     }
   })
 }
@@ -70,11 +75,16 @@ async function readRights(session: Session): Promise<Rights> {
             ARRAY(SELECT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                   WHERE m.member = pg_roles.oid AND g.rolname <> ALL ('{pg_signal_backend,pg_use_reserved_connections}')
                     AND coalesce(shobj_description(g.oid, 'pg_authid'), '') NOT LIKE ${MARK_PATTERN}
-                  ORDER BY 1 LIMIT 5) AS groups
+                    AND NOT ${IS_CREATOR}
+                  ORDER BY 1 LIMIT 5) AS groups,
+            ARRAY(SELECT DISTINCT g.rolname::text FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                  WHERE m.member = pg_roles.oid AND ${IS_CREATOR} ORDER BY 1) AS creators
      FROM pg_roles WHERE rolname = current_user`,
   )
   return rows[0] as Rights
 }
+
+const IS_CREATOR = `(g.rolname LIKE 'leasehold\\_creator\\_%' AND g.rolcreaterole)`
 
 function missingRights({ version, isSuperuser, admin, functions }: Facts, rights: Rights): string[] {
   const missing: string[] = []
@@ -109,6 +119,23 @@ async function tryForReal(session: Session, facts: Facts, { owner }: Target): Pr
   } catch (error) {
     if (!isStatementFault(error)) throw error
     return [`making and dropping roles: ${toEngineError(error).message}`]
+  } finally {
+    await session.query('ROLLBACK')
+  }
+}
+
+/** Whether accounts can be made by several roles in turn. All is taken back. */
+async function tryCreators(session: Session, facts: Facts, { creatorRoles }: Target): Promise<string[]> {
+  if (!spreads(facts) || facts.functions || creatorRoles === 0) return []
+  const name = `leasehold_creator_probe_${newId()}`
+  try {
+    await many(session, `BEGIN; ${makeCreatorText(facts, name)}; SET LOCAL ROLE ${identifier(name)}`)
+    return []
+  } catch (error) {
+    if (!isStatementFault(error)) throw error
+    return [
+      `"${facts.admin}" cannot make creator roles, so it gets slower with each live lease: ${toEngineError(error).message}`,
+    ]
   } finally {
     await session.query('ROLLBACK')
   }
@@ -150,11 +177,16 @@ function warningsFor(
 }
 
 /** What a thief of the login has beside the functions. */
-function moreThanFunctions(admin: string, { creates_roles, groups }: Rights): string[] {
+function moreThanFunctions(admin: string, { creates_roles, groups, creators }: Rights): string[] {
   return [
     ...(creates_roles
       ? [
           `"${admin}" works by functions and has CREATEROLE all the same (run: ALTER ROLE "${admin}" NOCREATEROLE)`,
+        ]
+      : []),
+    ...(creators.length > 0
+      ? [
+          `"${admin}" can still become the roles it made accounts as, and make roles as they do (run, when the leases from before have ended: DROP ROLE ${identifiers(creators)})`,
         ]
       : []),
     ...groups.map((group) => `"${admin}" is a member of "${group}" (run: REVOKE "${group}" FROM "${admin}")`),

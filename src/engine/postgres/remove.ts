@@ -5,6 +5,7 @@ import { toEngineError } from './errors.ts'
 import { handOver, type Leaver } from './estate.ts'
 import { many, runIsolated } from './isolate.ts'
 import { type Found, type FoundRow, foundQuery, matchFound } from './lookup.ts'
+import { actAsOne, underMakers } from './makers.ts'
 import { becomeMember } from './membership.ts'
 import { runOwnSql } from './own-sql.ts'
 import { ownerFor } from './owner.ts'
@@ -63,9 +64,9 @@ async function find(
   connections: Connections,
   endings: readonly Ending[],
 ): Promise<{ found: Map<Ending, Found[]>; admin: string }> {
-  return connections.use('ending', async (session, { admin }) => {
-    const { rows } = await session.query(foundQuery(endings))
-    return { found: matchFound(endings, rows as FoundRow[]), admin }
+  return connections.useActing('ending', async (session, facts) => {
+    const { rows } = await session.query(foundQuery(endings, facts))
+    return { found: matchFound(endings, rows as FoundRow[]), admin: facts.admin }
   })
 }
 
@@ -110,12 +111,22 @@ async function drop(
 ): Promise<void> {
   const ready = leavers.filter((leaver) => !failures.has(leaver))
   if (ready.length === 0) return
-  await connections.use('ending', async (session, { functions }) => {
+  await connections.useActing('ending', async (session, facts) => {
+    await actAsOne(
+      session,
+      facts,
+      ready.map(({ found }) => found.maker),
+    )
     await many(session, 'BEGIN')
     const text = (batch: readonly Leaver[]): string =>
-      functions
+      facts.functions
         ? call.drop(batch.map(({ found }) => found))
-        : `DROP ROLE IF EXISTS ${identifiers(batch.map(({ found }) => found.name))}`
+        : underMakers(
+            batch,
+            ({ found }) => found.maker,
+            facts,
+            (theirs) => `DROP ROLE IF EXISTS ${identifiers(theirs.map(({ found }) => found.name))}`,
+          )
     await runIsolated(session, ready, text, failures)
   })
 }

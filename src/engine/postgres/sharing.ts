@@ -13,19 +13,21 @@ type Maker = {
 /** What keeps this admin account and `other` from acting on each other's accounts; nothing where both can. */
 export const sharingWith = (connections: Connections, other: string): Promise<string[]> =>
   connections.use('ending', async (session, facts) => {
-    const makers = await readMakers(session, [facts.admin, other])
+    const makers = await readMakers(session, facts, [facts.admin, other])
     const [me, them] = [facts.admin, other].map((name) => makers.find((maker) => maker.name === name))
     if (!me || !them) return [`the target has no account "${other}"`]
     return [whyNot(facts, me, them), whyNot(facts, them, me)].filter((why) => why !== undefined)
   })
 
 /** By the catalog alone: nothing has to be made to know it. */
-async function readMakers(session: Session, names: readonly string[]): Promise<Maker[]> {
+async function readMakers(session: Session, { version }: Facts, names: readonly string[]): Promise<Maker[]> {
+  // As the other it becomes the other's creators.
+  const becomes = version >= 160_000 ? "AND pg_has_role(m.oid, t.oid, 'SET')" : ''
   const listed = names.map(literal).join(', ')
   const { rows } = await session.query(
     `SELECT m.rolname::text AS name, m.rolsuper AS "isSuperuser", ${hasFunctions('m.oid')} AS "hasFunctions",
             EXISTS (SELECT FROM pg_roles t WHERE t.rolname IN (${listed}) AND t.oid <> m.oid
-                    AND pg_has_role(m.oid, t.oid, 'USAGE')) AS "hasOther"
+                    AND pg_has_role(m.oid, t.oid, 'USAGE') ${becomes}) AS "hasOther"
      FROM pg_roles m WHERE m.rolname IN (${listed})`,
   )
   return rows as Maker[]

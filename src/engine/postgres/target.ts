@@ -23,6 +23,7 @@ export type Target = SharedTarget & {
   scramIterations: number
   expiryMarginMs: number
   owner: string | undefined
+  creatorRoles: number
 }
 
 /** PostgreSQL's own default, which every driver accepts. */
@@ -30,6 +31,9 @@ const DEFAULT_ITERATIONS = 4_096
 /** Each CREATE ROLE repeats the derivation on the server: a million takes it half a second. */
 export const ITERATIONS_RANGE = { min: 1, max: 1_000_000 }
 const DEFAULT_EXPIRY_MARGIN_S = 10
+/** For about ten thousand live accounts; more of them cost more than they save. */
+const DEFAULT_CREATOR_ROLES = 64
+const MAX_CREATOR_ROLES = 1_000
 
 export function checkTarget(fields: Spec): Checked {
   const url = textField(fields, 'connection_url')
@@ -48,6 +52,8 @@ export function checkTarget(fields: Spec): Checked {
     scram_iterations: wholeField(fields, 'scram_iterations', ITERATIONS_RANGE) ?? DEFAULT_ITERATIONS,
     expiry_margin: secondsField(fields, 'expiry_margin') ?? DEFAULT_EXPIRY_MARGIN_S,
     owner: textField(fields, 'owner'),
+    creator_roles:
+      wholeField(fields, 'creator_roles', { min: 0, max: MAX_CREATOR_ROLES }) ?? DEFAULT_CREATOR_ROLES,
   })
   const target = readTarget(spec)
   refuseUnknown(target.place)
@@ -73,6 +79,7 @@ export function readTarget(spec: Spec): Target {
     scramIterations: whole('scram_iterations', DEFAULT_ITERATIONS),
     expiryMarginMs: whole('expiry_margin', DEFAULT_EXPIRY_MARGIN_S) * 1_000,
     owner: text('owner'),
+    creatorRoles: whole('creator_roles', DEFAULT_CREATOR_ROLES),
   }
 }
 

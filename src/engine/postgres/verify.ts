@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { provable } from '../ending.ts'
 import { type Ending, EngineError, type Evidence } from '../engine.ts'
-import type { Connections, Session } from './connections.ts'
+import type { Connections, Facts, Session } from './connections.ts'
 import { many } from './isolate.ts'
 import { namesOf, theirOids } from './lookup.ts'
 import { preparedQuery } from './prepared.ts'
@@ -20,13 +20,16 @@ export async function verify(
   const answers = new Map<Ending, Evidence | EngineError>()
   const due = provable(endings, answers)
   if (due.length === 0) return answers
-  const seen = await connections.use('ending', async (session) => {
-    const [, locks, ...looks] = await many(session, `BEGIN; ${locksQuery(due)}; ${looksQuery(due)}; COMMIT`)
+  const seen = await connections.useActing('ending', async (session, facts) => {
+    const [, locks, ...looks] = await many(
+      session,
+      `BEGIN; ${locksQuery(due)}; ${looksQuery(due, facts)}; COMMIT`,
+    )
     const held = (locks?.rows ?? []).filter(({ locked }) => !locked).map(({ name }) => name as string)
     if (held.length === 0) return { underWay: new Set<string>(), ...lookedAt(looks) }
     // Looked at again: whoever held a lock at first may have made an account before a stranger took the lock.
     const underWay = await createsUnderWay(session, held)
-    return { underWay, ...lookedAt(await many(session, looksQuery(due))) }
+    return { underWay, ...lookedAt(await many(session, looksQuery(due, facts))) }
   })
   const prepared = seen.prepared.map((row) => ({
     name: row.owner as string | null,
@@ -44,9 +47,9 @@ export async function verify(
   return answers
 }
 
-const looksQuery = (endings: readonly Ending[]): string => `
+const looksQuery = (endings: readonly Ending[], facts: Facts): string => `
   SELECT rolname AS name, oid::text FROM pg_roles WHERE oid IN ${theirOids(endings)};
-  ${sessionsQuery(endings)}; ${preparedQuery(endings)}`
+  ${sessionsQuery(endings)}; ${preparedQuery(endings, facts)}`
 
 function lookedAt(results: readonly pg.QueryResult[]) {
   const [roles = [], sessions = [], prepared = []] = results.map(({ rows }) => rows)

@@ -51,6 +51,19 @@ path "sys/leases/revoke/*" {
   capabilities = ["update"]
 }
 
+# The same as lists and pages show them: those of the token alone, one by its id, and several to end at once.
+path "sys/leasehold/leases-self" {
+  capabilities = ["read"]
+}
+
+path "sys/leasehold/leases/*" {
+  capabilities = ["read"]
+}
+
+path "sys/leasehold/leases/revoke" {
+  capabilities = ["update"]
+}
+
 # Response wrapping.
 
 path "sys/wrapping/wrap" {

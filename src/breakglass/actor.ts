@@ -1,0 +1,53 @@
+import { type Principal, principalId } from '../policy/principal.ts'
+
+/** Somebody who does something to a grant, as proved when they did it: names and groups change, this does not. */
+export type Actor = {
+  /** The same over all logins of one subject. */
+  id: string
+  display_name: string
+  subject: string
+  mount: string
+  kind: 'human' | 'workload'
+  groups: readonly string[]
+  /** The issuer and whom it calls `sub`; '' where it says neither. One person may come in by several mounts. */
+  person: string
+  amr: readonly string[]
+  acr: string
+  /** Seconds since 1970; null when the issuer did not say. */
+  auth_time: number | null
+  accessor: string
+  source_address: string
+}
+
+/** Out of the proved principal alone: nothing that a body says makes an actor. */
+export function actorOf(principal: Principal, sourceAddress: string): Actor {
+  const { identity, displayName, accessor } = principal
+  const { kind, mount, subject, groups, claims, amr = [], acr = '', authTime = null } = identity
+  const { iss, sub } = claims
+  return {
+    id: principalId(principal),
+    display_name: displayName,
+    subject,
+    mount,
+    kind,
+    groups,
+    person: typeof iss === 'string' && typeof sub === 'string' ? `${iss}#${sub}` : '',
+    amr,
+    acr,
+    auth_time: authTime,
+    accessor,
+    source_address: sourceAddress,
+  }
+}
+
+/** Whoever comes in by another mount, or by another login, is no other person. */
+export const isSamePerson = (a: Pick<Actor, 'id' | 'person'>, b: Pick<Actor, 'id' | 'person'>): boolean =>
+  a.id === b.id || (a.person !== '' && a.person === b.person)
+
+/** What everybody who may see a grant sees of who did something. */
+export const shownActor = ({ display_name, subject, mount, groups }: Actor) => ({
+  display_name,
+  subject,
+  mount,
+  groups,
+})

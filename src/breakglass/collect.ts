@@ -1,0 +1,75 @@
+import { findLiveOnPaths } from '../ledger/grant-leases.ts'
+import { doom } from '../ledger/lease-ending.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { ACTION } from './access-actions.ts'
+import type { AccessParts, Caller } from './access-parts.ts'
+import { type Act, situationFor } from './actions.ts'
+import { checkRoles } from './activate.ts'
+import { checkMayReceive, type Granted, issueAll, rolesOf, undo } from './credentials.ts'
+import { deciding, won } from './deciding.ts'
+import type { PlanRole } from './plan.ts'
+import type { Situation } from './situation.ts'
+
+export type Collect = (
+  caller: Caller,
+  ask: Omit<Act, 'actor'> & { paths?: readonly string[] | undefined },
+) => Promise<Granted[]>
+
+/**
+ * Fresh credentials under a grant in force, such as after a suspension or an answer that got lost. What its requester
+ * had for the same roles ends. Handed out only when the grant is still in force once they are made.
+ */
+export const createCollect =
+  (parts: AccessParts): Collect =>
+  async (caller, { paths, ...ask }) => {
+    const { ledger } = parts
+    const act = { ...ask, actor: caller.actor }
+    const situation = await situationFor(ledger, act, ACTION.collect)
+    const roles = chosen(situation, paths)
+    await checkMayReceive(parts, caller, situation, roles)
+    const before = await findLiveOnPaths(
+      ledger,
+      ask.grantId,
+      roles.map(({ path }) => path),
+    )
+    const { grant } = situation
+    const credentials = await issueAll(parts, caller, grant, grant.expiresAt ?? grant.now, roles)
+    caller.onUndelivered(() => undo(parts, credentials))
+    try {
+      await checkRoles(parts, grant, credentials)
+      await collected(parts, act, roles, before)
+      return credentials
+    } catch (error) {
+      await undo(parts, credentials)
+      throw error
+    }
+  }
+
+function chosen({ grant }: Situation, paths: readonly string[] | undefined): PlanRole[] {
+  const all = rolesOf(grant)
+  if (!paths || paths.length === 0) return all
+  const unknown = paths.find((path) => !all.some((role) => role.path === path))
+  if (unknown !== undefined) {
+    throw new BrokerError(
+      'invalid_request',
+      `Field validation failed: field "roles" names ${JSON.stringify(unknown)}, which the request is not for`,
+    )
+  }
+  return all.filter(({ path }) => paths.includes(path))
+}
+
+/** Row 16a: whoever suspends or ends the grant comes before it, and nothing is handed out; or after, and ends this too. */
+async function collected(
+  { ledger, moves, wake }: AccessParts,
+  { version: _, ...act }: Act,
+  roles: readonly PlanRole[],
+  before: string[],
+): Promise<void> {
+  const doomed = await deciding(ledger, async (db) => {
+    const { grant, actor } = await situationFor(db, act, ACTION.collect)
+    const detail = { roles: roles.map(({ path }) => path) }
+    won(await moves.record(db, { grant, event: 'collect', to: 'active', who: 'requester', actor, detail }))
+    return doom(db, { ids: before }, 'replaced')
+  })
+  for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) wake(targetId)
+}

@@ -1,0 +1,76 @@
+import type { Actor } from './actor.ts'
+import type { PolicySpec, Selection } from './policies.ts'
+
+/** `auth/oidc/`, `oidc/` and `oidc` are one mount. */
+const mountName = (mount: string): string => mount.replace(/^auth\//, '').replace(/\/+$/, '')
+
+const isSubject = ({ subject, mount }: Actor, written: string): boolean => {
+  if (subject === '') return false
+  if (written === subject) return true
+  const at = written.indexOf('#')
+  return at > 0 && mountName(written.slice(0, at)) === mountName(mount) && written.slice(at + 1) === subject
+}
+
+const isSelected = (actor: Actor, { groups, subjects }: Selection): boolean =>
+  groups.some((group) => actor.groups.includes(group)) ||
+  subjects.some((subject) => isSubject(actor, subject))
+
+/** The sets of a policy that a person is in; a machine is in none. */
+export const setsOf = (actor: Actor, { sets }: Pick<PolicySpec, 'sets'>): string[] =>
+  actor.kind === 'human' ? Object.keys(sets).filter((name) => isSelected(actor, sets[name] as Selection)) : []
+
+export const isInAny = (actor: Actor, policy: Pick<PolicySpec, 'sets'>, names: readonly string[]): boolean =>
+  setsOf(actor, policy).some((name) => names.includes(name))
+
+/** Whether somebody may ask under a policy at all. */
+export function mayAsk(actor: Actor, { requesters, lane }: Pick<PolicySpec, 'requesters' | 'lane'>): boolean {
+  if (!requesters.kinds.includes(actor.kind) || (lane === 'break_glass' && actor.kind !== 'human'))
+    return false
+  const anybody = requesters.groups.length === 0 && requesters.subjects.length === 0
+  return anybody || isSelected(actor, requesters)
+}
+
+/** The issuer's clock may be ahead of ours by so much. */
+const SKEW_SECONDS = 60
+
+type LoginRules = Pick<
+  PolicySpec,
+  'fresh_login_max_age' | 'fresh_login_amr' | 'fresh_login_acr' | 'hardware_amr'
+>
+
+/**
+ * Why a login is not good enough to act by, as a sentence for whom it is; undefined when it is. `now` is the ledger's.
+ * With `hardware`, the second factor has to be bound to hardware.
+ */
+export function loginFault(
+  { kind, auth_time, amr, acr }: Pick<Actor, 'kind' | 'auth_time' | 'amr' | 'acr'>,
+  rules: LoginRules,
+  now: Date,
+  { hardware = false } = {},
+): string | undefined {
+  const maxAge = rules.fresh_login_max_age
+  if (kind !== 'human') return 'only a person may do this, and this login is that of a workload'
+  if (auth_time === null) return 'log in again: your login does not say when you proved who you are'
+  const age = Math.floor(now.getTime() / 1_000 - auth_time)
+  if (age < -SKEW_SECONDS) return 'log in again: your login is dated in the future'
+  if (age > maxAge) return `log in again: your login is ${inWords(age)} old, and may be ${inWords(maxAge)}`
+  const wanted = hardware ? rules.hardware_amr : rules.fresh_login_amr
+  if (wanted.length > 0 && !wanted.some((method) => amr.includes(method))) {
+    const what = hardware ? 'a second factor bound to hardware' : 'a second factor'
+    return `log in again with ${what} (${wanted.join(', ')})`
+  }
+  if (rules.fresh_login_acr.length > 0 && !rules.fresh_login_acr.includes(acr)) {
+    return `log in again at a level of ${rules.fresh_login_acr.join(' or ')}`
+  }
+  return undefined
+}
+
+function inWords(seconds: number): string {
+  const [count, unit] =
+    seconds < 120
+      ? [seconds, 'second']
+      : seconds < 7_200
+        ? [Math.floor(seconds / 60), 'minute']
+        : [Math.floor(seconds / 3_600), 'hour']
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
+}

@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto'
+import { canonicalJson } from '../audit/canonical.ts'
+import type { AskableRole } from '../ledger/grant-roles.ts'
+import type { Policy } from './policies.ts'
+import { privilegesOf } from './privileges.ts'
+import type { Lane } from './states.ts'
+
+/** One role of a plan, pinned: what is decided about is what will be given, or nothing. */
+export type PlanRole = {
+  path: string
+  mount: string
+  name: string
+  version: number
+  target: string
+  engine: string
+  environment: string
+  privileges: string[]
+  revocability: string
+  role_id: string
+  target_id: string
+}
+
+/** What people vote on, as everybody sees it. */
+export type Plan = {
+  policy: { name: string; version: number }
+  lane: Lane
+  roles: PlanRole[]
+  duration_seconds: number
+  reason: string
+  ticket: string
+}
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+export const planRole = (role: AskableRole): PlanRole => ({
+  path: role.path,
+  mount: role.mount,
+  name: role.name,
+  version: role.version,
+  target: role.target,
+  engine: role.engine,
+  environment: textOf(role.spec.environment) || textOf(role.targetSpec.environment),
+  privileges: privilegesOf(role),
+  revocability: textOf(role.capabilities?.revocability) || 'bounded',
+  role_id: role.roleId,
+  target_id: role.targetId,
+})
+
+export const planOf = (
+  { name, version }: Pick<Policy, 'name' | 'version'>,
+  ask: Omit<Plan, 'policy' | 'roles'> & { roles: readonly AskableRole[] },
+): Plan => ({
+  policy: { name, version },
+  lane: ask.lane,
+  roles: ask.roles.map(planRole),
+  duration_seconds: ask.duration_seconds,
+  reason: ask.reason,
+  ticket: ask.ticket,
+})
+
+/** SHA-256 of the plan as canonical JSON, in hex. */
+export const planHash = (plan: Plan): string => createHash('sha256').update(canonicalJson(plan)).digest('hex')
+
+/**
+ * A plan with less in it: shorter, or with fewer of its roles. Text is why it is no part of the plan: as the second
+ * half of a sentence. One that is not less at all is refused too.
+ */
+export function narrowed(
+  plan: Plan,
+  { durationSeconds, paths }: { durationSeconds?: number | undefined; paths?: readonly string[] | undefined },
+): Plan | string {
+  const seconds = durationSeconds ?? plan.duration_seconds
+  const kept = paths ? plan.roles.filter(({ path }) => paths.includes(path)) : plan.roles
+  if (seconds < 1 || seconds > plan.duration_seconds) return 'may only be shorter than what was asked'
+  if (paths?.some((path) => !plan.roles.some((role) => role.path === path)))
+    return 'names a role that was not asked'
+  if (kept.length === 0) return 'leaves nothing of what was asked'
+  if (seconds === plan.duration_seconds && kept.length === plan.roles.length)
+    return 'asks for no less than the plan'
+  return { ...plan, roles: kept, duration_seconds: seconds }
+}

@@ -1,0 +1,158 @@
+import type { Detail } from '../audit/event.ts'
+import type { Db } from '../ledger/db.ts'
+import { blockedAmong } from '../ledger/grant-reviews.ts'
+import { deadMounts, rolesUnchanged } from '../ledger/grant-roles.ts'
+import { endVotes, type GrantVote } from '../ledger/grant-votes.ts'
+import type { Grant } from '../ledger/grants.ts'
+import { BrokerError } from '../lib/errors.ts'
+import { type Actor, isSamePerson } from './actor.ts'
+import { setsOf } from './eligibility.ts'
+import type { Moves } from './moves.ts'
+import type { Plan } from './plan.ts'
+import type { Policy } from './policies.ts'
+import { isMet, leavesOf, type Voter } from './quorum.ts'
+import type { GrantEvent, GrantState } from './states.ts'
+import { nextActionAt } from './waiting.ts'
+
+/** Whether what a grant rests on still stands: asked at every vote, at activation, and now and then in between. */
+
+type Standing = { grant: Grant; policy: Policy; votes: readonly GrantVote[] }
+
+/** What has come between. */
+type Lapse = {
+  event: Extract<GrantEvent, 'expire' | 'void' | 'lose_vote'>
+  to: GrantState
+  because: string
+  /** Votes that count no more. */
+  lost: readonly number[]
+}
+
+/** Undefined when everything stands. */
+export async function recheck(db: Db, { grant, policy, votes }: Standing): Promise<Lapse | undefined> {
+  const lapse = (event: Lapse['event'], to: GrantState, because: string, lost: readonly number[] = []) => ({
+    event,
+    to,
+    because,
+    lost,
+  })
+  const deadline = grant.state === 'approved' ? grant.activateBy : grant.pendingExpiresAt
+  if (deadline && deadline <= grant.now) {
+    return lapse(
+      'expire',
+      'expired',
+      grant.state === 'approved' ? 'not activated in time' : 'no answer in time',
+    )
+  }
+  if (!policy.isLive) return lapse('void', 'voided', 'the policy has changed')
+  const { roles } = grant.plan as unknown as Plan
+  const pinned = roles.map(({ role_id, target_id }) => ({ roleId: role_id, targetId: target_id }))
+  if (!(await rolesUnchanged(db, pinned))) return lapse('void', 'voided', 'a role or its target has changed')
+  if ((await blockedAmong(db, [grant.requesterId])).length > 0) {
+    return lapse('void', 'voided', 'the requester has been blocked')
+  }
+  const requester = grant.requester as Actor
+  if (await isLoginGone(db, requester)) return lapse('void', 'voided', 'the requester can no longer log in')
+  const lost = await lostVotes(db, { grant, policy, votes })
+  if (lost.length === 0) return undefined
+  const left = standingVotes({ grant, votes }).filter(({ number }) => !lost.includes(number))
+  const still = grant.state === 'approved' && isApproved({ grant, policy, votes: left })
+  return lapse('lose_vote', still ? 'approved' : 'pending', 'an approver no longer counts', lost)
+}
+
+/** A login by a mount that is no more proves nothing; a token that no login made has none. */
+const isLoginGone = async (db: Db, { mount }: Pick<Actor, 'mount'>): Promise<boolean> =>
+  mount !== 'auth/token/' && (await deadMounts(db, [mount])).length > 0
+
+/** Yeses to the grant as its plan is now. */
+export const standingVotes = ({ grant, votes }: Pick<Standing, 'grant' | 'votes'>): GrantVote[] =>
+  votes.filter(
+    ({ round, decision, planHash, endedAt }) =>
+      round === 0 &&
+      endedAt === null &&
+      planHash === grant.planHash &&
+      (decision === 'approve' || decision === 'witness'),
+  )
+
+/** Numbers of yeses by people who may not vote any more. */
+async function lostVotes(db: Db, { grant, policy, votes }: Standing): Promise<number[]> {
+  const standing = standingVotes({ grant, votes })
+  if (standing.length === 0) return []
+  const blocked = await blockedAmong(
+    db,
+    standing.map(({ voterId }) => voterId),
+  )
+  const dead = await deadMounts(
+    db,
+    standing.map(({ voter }) => actorOfVote(voter).mount),
+  )
+  return standing
+    .filter(
+      ({ voterId, voter, decision }) =>
+        blocked.includes(voterId) ||
+        dead.includes(actorOfVote(voter).mount) ||
+        !mayCount(actorOfVote(voter), grant, policy, decision),
+    )
+    .map(({ number }) => number)
+}
+
+export const actorOfVote = (voter: GrantVote['voter']): Actor => voter as unknown as Actor
+
+/** Whether somebody's yes can count at all, whoever else there is. */
+export function mayCount(actor: Actor, grant: Grant, policy: Policy, decision: string): boolean {
+  if (actor.kind !== 'human' || isSamePerson(actor, grant.requester as Actor)) return false
+  const sets = setsOf(actor, policy.spec)
+  return decision === 'witness' ? sets.length > 0 : sets.some((set) => approverSets(policy).includes(set))
+}
+
+export const approverSets = ({ spec }: Pick<Policy, 'spec'>): string[] => [
+  ...new Set(spec.approvals ? leavesOf(spec.approvals).map(({ set }) => set) : []),
+]
+
+/** People as a quorum counts them: one who came in by two mounts is one. */
+export function votersOf(votes: readonly Pick<GrantVote, 'voter' | 'sets'>[]): Voter[] {
+  const people: Actor[] = []
+  return votes.map(({ voter, sets }) => {
+    const actor = actorOfVote(voter)
+    const known = people.find((one) => isSamePerson(one, actor))
+    if (!known) people.push(actor)
+    return { person: (known ?? actor).id, sets }
+  })
+}
+
+/** Whether these yeses are enough for what the grant asks. */
+export const isApproved = ({
+  grant,
+  policy: { spec },
+  votes,
+}: {
+  grant: Pick<Grant, 'lane'>
+  policy: Policy
+  votes: readonly Pick<GrantVote, 'voter' | 'sets'>[]
+}): boolean => {
+  if (grant.lane === 'sealed') return spec.sealed_solo || votes.length > 0
+  return isMet(spec.approvals, spec.min_approvers, votersOf(votes))
+}
+
+/** Makes the move that a lapse comes to; undefined when somebody else was first. */
+export async function applyLapse(
+  db: Db,
+  moves: Moves,
+  { grant, policy }: Pick<Standing, 'grant' | 'policy'>,
+  { event, to, because, lost }: Lapse,
+): Promise<Grant | undefined> {
+  const detail: Record<string, Detail> = { because, ...(lost.length > 0 && { votes: [...lost] }) }
+  const back = to === 'pending' && grant.state === 'approved'
+  const set = {
+    ...(back && { approvedAt: null, activateBy: null }),
+    nextActionAt: nextActionAt({ ...grant, state: to }, policy.spec),
+  }
+  const moved = await moves.record(db, { grant, event, to, who: 'system', actor: null, set, detail })
+  if (!moved) return undefined
+  if (to !== 'pending' && to !== 'approved') await endVotes(db, { grantId: grant.id, round: 0, because })
+  else if (lost.length > 0) await endVotes(db, { grantId: grant.id, round: 0, because }, lost)
+  return moved
+}
+
+/** What somebody is told who came after it. */
+export const lapseRefusal = ({ because }: Lapse, { state, version }: Grant): BrokerError =>
+  new BrokerError('conflict', `the request is ${state}: ${because}`, { data: { state, version } })

@@ -1,0 +1,46 @@
+import type { Grant } from '../ledger/grants.ts'
+import type { PolicySpec } from './policies.ts'
+
+/** How often what a grant rests on is looked at again while people wait: its roles, its policy, who has voted. */
+const RECHECK_SECONDS = 30
+
+/** What of a grant its timers go by while people wait. */
+type Waiting = Pick<
+  Grant,
+  'state' | 'requestedAt' | 'pendingExpiresAt' | 'activateBy' | 'escalations' | 'now'
+>
+
+/** Everybody has been told from the first, or after two more steps. */
+const LAST_ESCALATION = 2
+
+/** How many more sets than the first should have been told by now. */
+export function escalationsDue(
+  { requestedAt, pendingExpiresAt, now }: Pick<Grant, 'requestedAt' | 'pendingExpiresAt' | 'now'>,
+  { approver_sets_escalation }: Pick<PolicySpec, 'approver_sets_escalation'>,
+): number {
+  if (approver_sets_escalation.length < 2) return 0
+  const gone = (now.getTime() - requestedAt.getTime()) / (pendingExpiresAt.getTime() - requestedAt.getTime())
+  return Math.min(approver_sets_escalation.length - 1, LAST_ESCALATION, Math.floor(gone * 3))
+}
+
+/** When the next set is to be told; undefined when all have been. */
+function nextEscalation(
+  { requestedAt, pendingExpiresAt, escalations }: Waiting,
+  { approver_sets_escalation }: PolicySpec,
+): Date | undefined {
+  if (escalations >= Math.min(approver_sets_escalation.length - 1, LAST_ESCALATION)) return undefined
+  const wholeMs = pendingExpiresAt.getTime() - requestedAt.getTime()
+  return new Date(requestedAt.getTime() + Math.ceil((wholeMs * (escalations + 1)) / 3))
+}
+
+/** When somebody has to look at a grant that waits for people: at its deadline, and before that now and then. */
+export function nextActionAt(grant: Waiting, spec: PolicySpec): Date | null {
+  const deadline =
+    grant.state === 'pending' ? grant.pendingExpiresAt : grant.state === 'approved' ? grant.activateBy : null
+  if (deadline === null) return null
+  const recheck = new Date(grant.now.getTime() + RECHECK_SECONDS * 1_000)
+  const escalation = grant.state === 'pending' ? nextEscalation(grant, spec) : undefined
+  return [deadline, recheck, ...(escalation ? [escalation] : [])].reduce((a, b) => (b < a ? b : a))
+}
+
+export const after = (from: Date, seconds: number): Date => new Date(from.getTime() + seconds * 1_000)

@@ -1,0 +1,129 @@
+import type { Lane } from './grant-types.ts'
+
+export type EligibleRole = {
+  path: string
+  target: string
+  engine: string
+  privileges: string[]
+  revocability: string
+  environment: string | null
+}
+
+export type AskLimits = {
+  reason_min_length: number
+  ticket_required: boolean
+  ticket_pattern: string | null
+  default_duration_seconds: number
+  max_duration_seconds: number
+  pending_ttl_seconds: number
+  activate_within_seconds: number
+  sealed: boolean
+  sealed_solo: boolean
+  sealed_max_duration_seconds: number
+  drill: boolean
+}
+
+export type EligiblePolicy = {
+  name: string
+  lane: Lane
+  roles: EligibleRole[]
+  limits: AskLimits
+  approvals_words: string
+  blocked: string | null
+}
+
+export type AskForm = {
+  lane: 'ordinary' | 'sealed' | 'drill'
+  roles: string[]
+  minutes: number | string
+  reason: string
+  ticket: string
+}
+
+export type AskProblems = Partial<Record<'roles' | 'minutes' | 'reason' | 'ticket', string>>
+
+const REASON_MAX = 2_000
+const TICKET_MAX = 128
+const ROLES_MAX = 20
+
+/** The longest that may be asked for in a lane, in whole minutes. */
+export const maxMinutes = ({ limits }: EligiblePolicy, lane: AskForm['lane']): number =>
+  Math.floor(
+    (lane === 'sealed'
+      ? Math.min(limits.sealed_max_duration_seconds, limits.max_duration_seconds)
+      : limits.max_duration_seconds) / 60,
+  )
+
+/** What a new form has for a policy. */
+export const emptyAsk = (policy: EligiblePolicy, lane: AskForm['lane'] = 'ordinary'): AskForm => ({
+  lane,
+  roles: policy.roles.length === 1 ? policy.roles.map(({ path }) => path) : [],
+  minutes: Math.min(Math.ceil(policy.limits.default_duration_seconds / 60), maxMinutes(policy, lane)),
+  reason: '',
+  ticket: '',
+})
+
+/** What the server would refuse, by the field's name. It checks again: this saves the way there. */
+export function askProblems(policy: EligiblePolicy, form: AskForm): AskProblems {
+  const found = {
+    roles: rolesProblem(policy, form),
+    minutes: minutesProblem(policy, form),
+    reason: reasonProblem(policy, form),
+    ticket: ticketProblem(policy, form),
+  }
+  return Object.fromEntries(Object.entries(found).filter(([, problem]) => problem !== undefined))
+}
+
+function rolesProblem(policy: EligiblePolicy, { roles, lane }: AskForm): string | undefined {
+  if (roles.length === 0) return 'Choose at least one role'
+  if (roles.length > ROLES_MAX) return `At most ${ROLES_MAX} roles`
+  const targets = new Set(policy.roles.filter(({ path }) => roles.includes(path)).map(({ target }) => target))
+  if (lane === 'sealed' && targets.size > 1) return 'The sealed lane is for one target'
+  return undefined
+}
+
+function minutesProblem(policy: EligiblePolicy, { minutes, lane }: AskForm): string | undefined {
+  const whole = typeof minutes === 'number' ? minutes : Number(minutes || Number.NaN)
+  const most = maxMinutes(policy, lane)
+  if (!Number.isInteger(whole) || whole < 1) return 'At least one minute, in whole minutes'
+  return whole > most ? `At most ${most} minutes` : undefined
+}
+
+function reasonProblem({ limits }: EligiblePolicy, { reason }: AskForm): string | undefined {
+  const { length } = reason.trim()
+  if (length < limits.reason_min_length)
+    return `At least ${limits.reason_min_length} characters; these are ${length}`
+  return length > REASON_MAX ? `At most ${REASON_MAX} characters; these are ${length}` : undefined
+}
+
+function ticketProblem({ limits }: EligiblePolicy, { ticket, lane }: AskForm): string | undefined {
+  const text = ticket.trim()
+  if (text === '') return needsTicket(limits, lane) ? 'The policy asks for a ticket' : undefined
+  if (text.length > TICKET_MAX) return `At most ${TICKET_MAX} characters; these are ${text.length}`
+  return limits.ticket_pattern && !matches(limits.ticket_pattern, text)
+    ? `Has to look like ${limits.ticket_pattern}`
+    : undefined
+}
+
+/** Practice has no incident. */
+export const needsTicket = ({ ticket_required }: AskLimits, lane: AskForm['lane']): boolean =>
+  ticket_required && lane !== 'drill'
+
+/** A pattern this browser cannot read is left to the server. */
+function matches(pattern: string, text: string): boolean {
+  try {
+    return new RegExp(`^(?:${pattern})$`).test(text)
+  } catch {
+    return true
+  }
+}
+
+/** What is sent. */
+export const askBody = (policy: EligiblePolicy, form: AskForm): Record<string, unknown> => ({
+  policy: policy.name,
+  roles: form.roles,
+  reason: form.reason.trim(),
+  ...(form.ticket.trim() !== '' && { ticket: form.ticket.trim() }),
+  duration: Number(form.minutes) * 60,
+  ...(form.lane !== 'ordinary' && { lane: form.lane }),
+})

@@ -1,0 +1,93 @@
+import { useEffect, useSyncExternalStore } from 'react'
+import { serverClock } from './clock.ts'
+import { queryClient } from './query-client.ts'
+import { concerns, type Topic } from './topics.ts'
+
+/** No sign of life for so long is a lost connection: the server sends one every ten seconds. */
+const SILENCE_MS = 25_000
+const WAITS_MS = [500, 1_000, 2_000, 5_000, 10_000]
+
+export type Connection = {
+  state: 'connecting' | 'open' | 'lost'
+  /** When the server was last heard, by its own clock in milliseconds; undefined before the first time. */
+  heardAt: number | undefined
+}
+
+let connection: Connection = { state: 'connecting', heardAt: undefined }
+const listeners = new Set<() => void>()
+let source: EventSource | undefined
+let silence: ReturnType<typeof setTimeout> | undefined
+let again: ReturnType<typeof setTimeout> | undefined
+let failures = 0
+
+function become(next: Connection): void {
+  connection = next
+  for (const listener of listeners) listener()
+}
+
+function heard({ data }: MessageEvent<string>): void {
+  const { now } = JSON.parse(data) as { now?: string }
+  if (now) serverClock.learn(now)
+  clearTimeout(silence)
+  silence = setTimeout(lose, SILENCE_MS)
+  become({ state: 'open', heardAt: serverClock.now() })
+}
+
+function open(): void {
+  close()
+  source = new EventSource('/ui/events')
+  source.addEventListener('hello', (event) => {
+    const missed = connection.state === 'lost'
+    failures = 0
+    heard(event)
+    // What happened while nobody listened was not told.
+    if (missed) void queryClient.invalidateQueries()
+  })
+  source.addEventListener('heartbeat', heard)
+  source.addEventListener('change', (event) => {
+    heard(event)
+    const change = JSON.parse(event.data) as { topic: Topic; ids: string[] | null }
+    void queryClient.invalidateQueries({ predicate: ({ queryKey }) => concerns(change, queryKey) })
+  })
+  source.addEventListener('end', lose)
+  source.addEventListener('error', lose)
+}
+
+/** Says so at once, asks whether the session is over, and tries again until it is back. */
+function lose(): void {
+  close()
+  become({ ...connection, state: 'lost' })
+  void queryClient.invalidateQueries({ queryKey: ['session'] })
+  again = setTimeout(open, WAITS_MS[Math.min(failures++, WAITS_MS.length - 1)])
+}
+
+function close(): void {
+  clearTimeout(silence)
+  clearTimeout(again)
+  source?.close()
+  source = undefined
+}
+
+/** Holds the connection for as long as the component that calls it is there. */
+export function useLiveUpdates(): void {
+  useEffect(() => {
+    open()
+    window.addEventListener('offline', lose)
+    window.addEventListener('online', open)
+    return () => {
+      window.removeEventListener('offline', lose)
+      window.removeEventListener('online', open)
+      close()
+      connection = { state: 'connecting', heardAt: undefined }
+    }
+  }, [])
+}
+
+export const useConnection = (): Connection =>
+  useSyncExternalStore(
+    (listener) => {
+      listeners.add(listener)
+      return () => listeners.delete(listener)
+    },
+    () => connection,
+  )

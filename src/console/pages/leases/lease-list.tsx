@@ -1,0 +1,145 @@
+import { Anchor, Card, Checkbox, Group, Stack, Table, Text } from '@mantine/core'
+import { Link, useLocation } from 'react-router'
+import { Countdown } from '../../components/countdown.tsx'
+import { StateBadge } from '../../components/state-badge.tsx'
+import { Time } from '../../components/time.tsx'
+import { holderName, type LeaseRow } from './lease.ts'
+
+/** Which leases are ticked; absent where nothing could be done with them. */
+export type Selecting = {
+  has: (lease: LeaseRow) => boolean
+  toggle: (lease: LeaseRow) => void
+  toggleAll: () => void
+  all: boolean
+  some: boolean
+}
+
+type Props = { leases: readonly LeaseRow[]; selecting: Selecting | undefined; ended: boolean }
+
+export function LeaseTable({ leases, selecting, ended }: Props) {
+  return (
+    <Table.ScrollContainer
+      minWidth={860}
+      type="native"
+      tabIndex={0}
+      role="region"
+      aria-label="Table of leases"
+    >
+      <Table verticalSpacing="xs" highlightOnHover tabularNums>
+        <Table.Thead>
+          <Table.Tr>
+            {selecting && (
+              <Table.Th w={40}>
+                <Checkbox
+                  aria-label="Select all leases on this page"
+                  checked={selecting.all}
+                  indeterminate={selecting.some && !selecting.all}
+                  onChange={selecting.toggleAll}
+                />
+              </Table.Th>
+            )}
+            <Table.Th>Lease</Table.Th>
+            <Table.Th>Who</Table.Th>
+            <Table.Th>Target</Table.Th>
+            <Table.Th>State</Table.Th>
+            <Table.Th>{ended ? 'Ended' : 'Time left'}</Table.Th>
+            <Table.Th>Issued</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {leases.map((lease) => (
+            <LeaseTableRow key={lease.lease_id} lease={lease} selecting={selecting} />
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  )
+}
+
+function LeaseTableRow({ lease, selecting }: { lease: LeaseRow; selecting: Selecting | undefined }) {
+  const selected = selecting?.has(lease) ?? false
+  return (
+    <Table.Tr bg={selected ? 'var(--mantine-primary-color-light)' : undefined}>
+      {selecting && (
+        <Table.Td>
+          <Ticked lease={lease} selecting={selecting} />
+        </Table.Td>
+      )}
+      <Table.Td>
+        <LeaseLink lease={lease} />
+        <Text size="xs">{lease.path}</Text>
+      </Table.Td>
+      <Table.Td>{holderName(lease)}</Table.Td>
+      <Table.Td>{lease.target}</Table.Td>
+      <Table.Td>
+        <StateBadge state={lease.state} stuck={lease.stuck} />
+      </Table.Td>
+      <Table.Td>
+        <Left lease={lease} />
+      </Table.Td>
+      <Table.Td>
+        <Time at={lease.issued_at} />
+      </Table.Td>
+    </Table.Tr>
+  )
+}
+
+/** The same as the table, one card for each lease: for screens on which columns would be out of sight. */
+export function LeaseCards({ leases, selecting }: Omit<Props, 'ended'>) {
+  return (
+    <Stack gap="sm" component="ul" p={0} m={0} style={{ listStyle: 'none' }} aria-label="Leases">
+      {leases.map((lease) => (
+        <Card key={lease.lease_id} component="li" withBorder padding="sm">
+          <Group justify="space-between" wrap="nowrap" align="flex-start">
+            <Group gap="sm" wrap="nowrap" align="flex-start" miw={0}>
+              {selecting && <Ticked lease={lease} selecting={selecting} />}
+              <div style={{ minWidth: 0, overflowWrap: 'anywhere' }}>
+                <LeaseLink lease={lease} />
+                <Text size="xs">{lease.path}</Text>
+              </div>
+            </Group>
+            <StateBadge state={lease.state} stuck={lease.stuck} />
+          </Group>
+          <Text size="sm" mt="xs" style={{ overflowWrap: 'anywhere' }}>
+            {holderName(lease)} on {lease.target}
+          </Text>
+          <Left lease={lease} />
+        </Card>
+      ))}
+    </Stack>
+  )
+}
+
+function Ticked({ lease, selecting }: { lease: LeaseRow; selecting: Selecting }) {
+  return (
+    <Checkbox
+      aria-label={`Select ${lease.account}`}
+      checked={selecting.has(lease)}
+      onChange={() => selecting.toggle(lease)}
+    />
+  )
+}
+
+/** The page that it leads to knows the way back, with the filters as they are. */
+function LeaseLink({ lease }: { lease: LeaseRow }) {
+  const { search } = useLocation()
+  return (
+    <Anchor component={Link} to={`/leases/${lease.id}`} state={{ back: search }} size="sm" fw={600}>
+      {lease.account}
+    </Anchor>
+  )
+}
+
+function Left({ lease }: { lease: LeaseRow }) {
+  if (lease.state === 'revoked') return <Time at={lease.ended_at} />
+  if (lease.state !== 'revoking')
+    return <Countdown until={lease.expires_at} over="ends now" urgentSeconds={0} />
+  const tries =
+    lease.attempts > 0 ? `, ${lease.attempts} ${lease.attempts === 1 ? 'try' : 'tries'} failed` : ''
+  return (
+    <Text component="span" size="sm">
+      {lease.access_ended_at ? 'access over' : 'ending'}
+      {tries}
+    </Text>
+  )
+}

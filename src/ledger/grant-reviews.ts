@@ -1,0 +1,102 @@
+import { change, type Db, many, one } from './db.ts'
+import type { Document } from './documents.ts'
+
+export type ReviewOutcome = 'ok' | 'flagged' | 'reopened'
+
+/** What somebody found who looked at a grant after its end; never changed, only followed by another. */
+export type GrantReview = {
+  grantId: string
+  number: number
+  reviewerId: string
+  reviewer: Document
+  outcome: ReviewOutcome
+  checklist: Document
+  finding: string
+  caseId: string
+  /** Signed as receipts are, for all to check; null of a reopening. */
+  jws: string | null
+  at: Date
+}
+
+export const insertReview = (
+  db: Db,
+  review: Omit<GrantReview, 'number'>,
+): Promise<{ number: number } | undefined> =>
+  one(
+    db,
+    `insert into leasehold.grant_review
+       (grant_id, number, reviewer_id, reviewer, outcome, checklist, finding, case_id, jws, at)
+     select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9
+     from leasehold.grant_review where grant_id = $1
+     returning number`,
+    [
+      review.grantId,
+      review.reviewerId,
+      review.reviewer,
+      review.outcome,
+      review.checklist,
+      review.finding,
+      review.caseId,
+      review.jws,
+      review.at,
+    ],
+  )
+
+/** Somebody who may not ask for a new grant until the matter is settled. */
+export type GrantBlock = {
+  requesterId: string
+  grantId: string
+  reason: string
+  since: Date
+  requester: Document
+}
+
+/** Who of these is blocked. */
+export async function blockedAmong(db: Db, requesterIds: readonly string[]): Promise<string[]> {
+  const rows = await many<{ requesterId: string }>(
+    db,
+    'select requester_id as "requesterId" from leasehold.grant_block where requester_id = any($1)',
+    [requesterIds],
+  )
+  return rows.map(({ requesterId }) => requesterId)
+}
+
+/** One block for each person: the first stands. */
+/** One block for each person: the first stands. */
+export const putBlock = (
+  db: Db,
+  { requesterId, grantId, reason }: Pick<GrantBlock, 'requesterId' | 'grantId' | 'reason'>,
+): Promise<number> =>
+  change(
+    db,
+    `insert into leasehold.grant_block (requester_id, grant_id, reason) values ($1, $2, $3) on conflict do nothing`,
+    [requesterId, grantId, reason],
+  )
+
+const BLOCK = `select b.requester_id as "requesterId", b.grant_id as "grantId", b.reason, b.since, g.requester
+  from leasehold.grant_block b join leasehold.access_grant g on g.id = b.grant_id`
+
+export const grantBlocks = (db: Db): Promise<GrantBlock[]> =>
+  many<GrantBlock>(db, `${BLOCK} order by b.since, b.requester_id`)
+
+export const findBlock = (db: Db, requesterId: string): Promise<GrantBlock | undefined> =>
+  one<GrantBlock>(db, `${BLOCK} where b.requester_id = $1`, [requesterId])
+
+export const removeBlock = (db: Db, requesterId: string): Promise<number> =>
+  change(db, 'delete from leasehold.grant_block where requester_id = $1', [requesterId])
+
+/** A grant whose review is overdue, of this requester or with one of these roles. */
+export const overdueReview = (
+  db: Db,
+  requesterId: string,
+  rolePaths: readonly string[],
+): Promise<{ id: string; requesterId: string; path: string } | undefined> =>
+  one(
+    db,
+    `select g.id, g.requester_id as "requesterId", coalesce(min(r.role ->> 'path'), '') as path
+     from leasehold.access_grant g
+     left join lateral jsonb_array_elements(g.plan -> 'roles') as r (role) on r.role ->> 'path' = any($2)
+     where g.state = 'review_overdue' and (g.requester_id = $1 or r.role is not null)
+     group by g.id, g.requester_id, g.requested_at order by g.requested_at limit 1`,
+    [requesterId, rolePaths],
+  )

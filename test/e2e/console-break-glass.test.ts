@@ -1,0 +1,172 @@
+import pg from 'pg'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { PHONE, pressOn, seriousFindings, timesInMemory, type Window } from '../support/browser.ts'
+import {
+  act,
+  actByKeyboard,
+  askByKeyboard,
+  askFor,
+  button,
+  dialog,
+  heading,
+  review,
+  state,
+  toDecide,
+} from './console-steps.ts'
+import { type ConsoleWorld, openConsoleWorld, picture } from './console-world.ts'
+
+// Emergency access from the first ask to the review, in the browsers of those who take part.
+
+// Browsers are slow where many other tests run.
+vi.setConfig({ testTimeout: 240_000 })
+
+let world: ConsoleWorld
+
+beforeAll(async () => {
+  world = await openConsoleWorld()
+})
+
+afterAll(async () => {
+  await world?.close()
+})
+
+type Part = 'User name' | 'Password' | 'Host' | 'Port' | 'Database'
+
+/** What the dialog shows under this name. */
+const partOf = (page: Page, name: Part): Promise<string> => page.getByLabel(name, { exact: true }).innerText()
+
+async function logIn(page: Page): Promise<string> {
+  const parts = ['User name', 'Password', 'Host', 'Port', 'Database'] as const
+  const [user, password, host, port, database] = await Promise.all(parts.map((name) => partOf(page, name)))
+  const client = new pg.Client({ user, password, host, port: Number(port), database })
+  await client.connect()
+  try {
+    const { rows } = await client.query('update purchase set bought_at = now() where id = 1 returning id')
+    return JSON.stringify(rows)
+  } finally {
+    await client.end()
+  }
+}
+
+const close = (windows: Window[]) => Promise.all(windows.map((window) => window.close()))
+
+describe('a requester, two approvers and a reviewer', () => {
+  test('from ask to review', async () => {
+    const [ada, ben, chloe, dana] = await Promise.all([
+      world.signIn('Ada Okafor', { path: '/access/ask' }),
+      world.signIn('Ben Santos'),
+      world.signIn('Chloe Weber'),
+      world.signIn('Dana Lind', { path: '/reviews' }),
+    ])
+
+    // She asks, and may not vote herself. It reaches the others' open pages by itself.
+    await picture(ada.page, 'ask')
+    const reason = 'Orders are stuck in the queue and have to be let go by hand'
+    const id = await askFor(ada.page, 'shop-emergency', { minutes: 20, reason, ticket: 'INC-42' })
+    await heading(ada.page, 'oidc-ada: access to demo').waitFor()
+    await ada.page.getByText('Approve: nobody has a vote on their own request').waitFor()
+    expect(await button(ada.page, 'Approve').count()).toBe(0)
+    await toDecide(ben.page, 20).waitFor()
+    await picture(ben.page, 'approvals')
+    await toDecide(ben.page, 20).click()
+
+    // The first vote, after a second look that names the target, is not enough.
+    await button(ben.page, 'Approve').click()
+    await dialog(ben.page, 'Approve')
+      .getByText(/for 20 minutes/)
+      .waitFor()
+    expect(await seriousFindings(ben.page)).toEqual([])
+    await picture(ben.page, 'approve')
+    await button(ben.page, 'Go back').click()
+    await act(ben.page, 'Approve', 'Approve access to demo', { Comment: 'I see them too' })
+    await ada.page.getByText('I see them too', { exact: true }).waitFor()
+    expect(await button(ada.page, 'Activate access to demo').count()).toBe(0)
+
+    await chloe.page.goto(`${world.ui}/requests/${id}`)
+    await act(chloe.page, 'Approve', 'Approve access to demo')
+    await button(ada.page, 'Activate access to demo').click()
+
+    // The password is good, and once the dialog is closed it is nowhere.
+    await dialog(ada.page, 'Connection details').waitFor()
+    await picture(ada.page, 'credentials')
+    await button(ada.page, 'Show Password').click()
+    const password = await partOf(ada.page, 'Password')
+    expect(await timesInMemory(ada.page, password)).toBeGreaterThan(0)
+    expect(await logIn(ada.page)).toBe('[{"id":1}]')
+    expect(await seriousFindings(ada.page)).toEqual([])
+    await button(ada.page, 'Done, forget them').click()
+    await dialog(ada.page, 'Connection details').waitFor({ state: 'hidden' })
+    expect(await timesInMemory(ada.page, password)).toBe(0)
+    const kept = `JSON.stringify([localStorage, sessionStorage, history.state, location.href, document.cookie])`
+    expect(await ada.page.evaluate(kept)).not.toContain(password)
+    await ada.page.goto('about:blank')
+    await ada.page.goBack()
+    await heading(ada.page).waitFor()
+    expect(await ada.page.content()).not.toContain(password)
+
+    // She gives it back; it is over when that is proved, and then somebody else has to look at it.
+    await picture(ada.page, 'request')
+    await act(ada.page, 'End now', 'End access to demo')
+    await state(ada.page, 'review due').waitFor()
+    await dana.page.getByRole('link', { name: /oidc-ada asks for/ }).click()
+    await button(dana.page, 'Sign the review').waitFor()
+    expect(await seriousFindings(dana.page)).toEqual([])
+    await picture(dana.page, 'review')
+    await review(dana.page, 'Two orders were let go, as was said')
+    await dana.page.getByText("Signed with this broker's key: checked in this browser.").waitFor()
+    await state(ada.page, 'closed ok').waitFor()
+    expect([ada, ben, chloe, dana].flatMap(({ problems }) => problems)).toEqual([])
+    await close([ada, ben, chloe, dana])
+  })
+})
+
+describe('a requester and an approver', () => {
+  test('without a mouse', async () => {
+    const [ada, ben] = await Promise.all([
+      world.signIn('Ada Okafor', { path: '/access' }),
+      world.signIn('Ben Santos'),
+    ])
+    await pressOn(ada.page, ada.page.getByRole('link', { name: 'Ask for access' }))
+    const id = await askByKeyboard(ada.page, { minutes: 15, reason: 'A planned change', ticket: 'CHG-7' })
+    await pressOn(ben.page, toDecide(ben.page, 15))
+    await actByKeyboard(ben.page, 'Approve', 'Approve access to demo')
+    await pressOn(ada.page, button(ada.page, 'Activate access to demo'))
+    await pressOn(ada.page, button(ada.page, 'Done, forget them'))
+    await actByKeyboard(ada.page, 'End now', 'End access to demo')
+    await state(ada.page, 'review due').waitFor()
+    expect(ada.page.url()).toContain(id)
+    await close([ada, ben])
+  })
+
+  test('on small phones', async () => {
+    const [ada, chloe] = await Promise.all([
+      world.signIn('Ada Okafor', { path: '/access/ask', ...PHONE }),
+      world.signIn('Chloe Weber', PHONE),
+    ])
+    await askFor(ada.page, 'shop-change', { minutes: 16, reason: 'A change on the way', ticket: '' })
+    await toDecide(chloe.page, 16).click()
+    await act(chloe.page, 'Deny', 'Deny access to demo', { Why: 'Not on a Friday' })
+    await state(ada.page, 'denied').waitFor()
+    await ada.page.getByText('Not on a Friday').first().waitFor()
+    await picture(ada.page, 'phone')
+    await close([ada, chloe])
+  })
+})
+
+test('who signed in without a second factor is told, signs in again, and votes', async () => {
+  const [ada, ben] = await Promise.all([
+    world.signIn('Ada Okafor', { path: '/access/ask' }),
+    world.signIn('Ben Santos', { proof: 'Without a second factor' }),
+  ])
+  await askFor(ada.page, 'shop-change', { minutes: 17, reason: 'Another change', ticket: '' })
+  await toDecide(ben.page, 17).click()
+  await ben.page.getByText(/^Approve: .*second factor/).waitFor()
+  await button(ben.page, 'Log in again to vote').click()
+  await world.choose(ben, 'Ben Santos', 'With a security key')
+  await act(ben.page, 'Approve', 'Approve access to demo')
+  await button(ada.page, 'Activate access to demo').waitFor()
+  await act(ada.page, 'Cancel the request', 'Cancel the request for demo')
+  await state(ada.page, 'cancelled').waitFor()
+  await close([ada, ben])
+})

@@ -1,6 +1,8 @@
 import {
   type AuditPlace,
   type AuditQuestion,
+  type AuditState,
+  auditState,
   findAuditEvents,
   lastCheckpoint,
   newestPlaceTime,
@@ -21,7 +23,13 @@ export type AuditLog = {
   /** In the order asked for. `next` says, when there is a next page, what to change in the question for it. */
   find(question: AuditQuestion): Promise<{ events: LoggedEvent[]; next: NextPage | undefined }>
   newestCheckpoint(): Promise<(StoredCheckpoint & { hash: string }) | undefined>
+  /** How it stands: cheap to ask, however long it is. */
+  state(): Promise<Omit<AuditState, 'checkpoint'> & { checkpoint: SealedUpTo | undefined }>
 }
+
+type SealedUpTo = { number: number; hash: string; madeAt: Date }
+
+const WRITERS_SHOWN = 20
 
 export function createAuditLog(ledger: Db): AuditLog {
   return {
@@ -41,6 +49,12 @@ export function createAuditLog(ledger: Db): AuditLog {
     async newestCheckpoint() {
       const found = await lastCheckpoint(ledger)
       return found && { ...found, hash: checkpointHash(found) }
+    },
+    async state() {
+      const { checkpoint, ...state } = await auditState(ledger, { writers: WRITERS_SHOWN })
+      if (!checkpoint) return { ...state, checkpoint }
+      const { number, madeAt } = checkpoint
+      return { ...state, checkpoint: { number, madeAt, hash: checkpointHash(checkpoint) } }
     },
   }
 }

@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http'
+import type { ConsoleSession } from '../identity/console-sessions.ts'
+import { BrokerError } from '../lib/errors.ts'
 import { sensitive } from '../lib/sensitive.ts'
 import { readParameters } from './body.ts'
 import { consoleFiles } from './console-files.ts'
@@ -7,8 +9,9 @@ import { beginOidc, finishOidc } from './console-oidc.ts'
 import { consoleRoutes, shownSession } from './console-session.ts'
 import { type ConsoleParts, SESSION_COOKIE, SESSION_PLACE, sessionOf, type Visit } from './console-visit.ts'
 import type { Console, Entrance } from './entrance.ts'
-import { errorReply, errorsReply, send, type WireReply } from './envelope.ts'
+import { errorReply, errorsReply, jsonReply, send, type WireReply } from './envelope.ts'
 import { parseBool } from './fields.ts'
+import type { Principal } from './ports.ts'
 
 /**
  * The operators' pages under `/ui/`, and what they call. What they ask of the API goes the way of every other request,
@@ -144,13 +147,20 @@ async function signIn(visit: Visit): Promise<void> {
   })
 }
 
-/** Ends the session here and in the browser, whether or not its token still lives. */
+/**
+ * Ends the session here and in the browser, whether or not its token still lives. A token that the console's sign-in
+ * made ends with it, but not at the price of leases that somebody works with: those end only when that is asked for.
+ */
 async function signOut(visit: Visit): Promise<void> {
   const { parts, req, res, enter, own } = visit
   const session = await sessionOf(visit)
   const sent = await readParameters(req, 'update', new URLSearchParams())
   const query = new URLSearchParams(req.originalUrl.split('?')[1])
-  const revoke = parseBool(String(sent.revoke ?? query.get('revoke') ?? true)) ?? true
+  const asked = sent.revoke ?? query.get('revoke') ?? undefined
+  const revoke = asked === undefined ? undefined : parseBool(String(asked))
+  if (asked !== undefined && revoke === undefined) {
+    throw new BrokerError('invalid_request', 'revoke: expected true or false')
+  }
   await enter({
     url: '/v1/ui/session',
     token: session?.token.reveal(),
@@ -160,14 +170,25 @@ async function signOut(visit: Visit): Promise<void> {
       setCookie(res, SESSION_COOKIE, '', { ...SESSION_PLACE, seconds: 0, secure: isSecure(req) })
       return knownOr401(reply, request)
     },
-    finish: async (reply) => {
-      if (!session) return NOT_SIGNED_IN
+    finish: async (_, { principal }) => {
+      if (!session || !principal) return NOT_SIGNED_IN
       await parts.sessions.end(session.id)
-      // A token that was typed in is not the console's to end.
-      if (revoke && session.signedInBy.way === 'oidc') await parts.tokens.revoke(session.token.reveal())
-      return reply
+      const ended = session.signedInBy.way === 'oidc' && (await endToken(parts, session, principal, revoke))
+      return jsonReply(200, { kept_token: !ended })
     },
   })
+}
+
+/** Answers whether it did. One that was typed in is not the console's to end. */
+async function endToken(
+  { tokens, leasesOfToken }: ConsoleParts,
+  { token }: ConsoleSession,
+  { tokenId }: Principal,
+  revoke: boolean | undefined,
+): Promise<boolean> {
+  if (!(revoke ?? (await leasesOfToken(tokenId)) === 0)) return false
+  await tokens.revoke(token.reveal())
+  return true
 }
 
 async function follow(visit: Visit): Promise<void> {

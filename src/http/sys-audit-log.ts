@@ -48,6 +48,12 @@ export function sysAuditLogRoutes(parts: {
       },
     },
     {
+      path: 'leasehold/audit/state',
+      on: {
+        read: handle({}, async () => ({ data: shownState(await parts.auditLog.state()) }), { sudo: true }),
+      },
+    },
+    {
       path: 'audit-hash/:path*',
       on: {
         update: handle(HASH_FIELDS, async ({ capture, fields }) => {
@@ -61,6 +67,17 @@ export function sysAuditLogRoutes(parts: {
       },
     },
   ]
+}
+
+function shownState({ eventsEstimate, writers, checkpoint, now }: Awaited<ReturnType<AuditLog['state']>>) {
+  return {
+    events_estimate: eventsEstimate,
+    writers: writers.map(({ writer, lastSeq, lastAt }) => ({ writer, last_seq: lastSeq, last_at: lastAt })),
+    checkpoint: checkpoint
+      ? { number: checkpoint.number, hash: checkpoint.hash, made_at: checkpoint.madeAt.toISOString() }
+      : null,
+    now: now.toISOString(),
+  }
 }
 
 async function ask(log: AuditLog, fields: Decoded<typeof QUESTION_FIELDS>): Promise<Answer> {

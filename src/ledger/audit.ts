@@ -183,6 +183,45 @@ export async function auditWriters(db: Db): Promise<string[]> {
   return rows.map(({ writer }) => writer)
 }
 
+/** How the log stands, as far as can be told without reading it. */
+export type AuditState = {
+  /** As the ledger's own statistics have it: near, and cheap. */
+  eventsEstimate: number
+  /** The chains that were written to last. */
+  writers: { writer: string; lastSeq: number; lastAt: string }[]
+  checkpoint: (AuditCheckpoint & { madeAt: Date }) | undefined
+  now: Date
+}
+
+/** So many of the newest events are looked at for the chains that were written to last. */
+const STATE_EVENTS = 2_000
+
+export async function auditState(db: Db, { writers }: { writers: number }): Promise<AuditState> {
+  const row = await one<
+    Omit<AuditState, 'checkpoint'> & { number: number | null; jws: string; madeAt: Date }
+  >(
+    db,
+    `select c.number, c.jws, c.made_at as "madeAt", leasehold.ledger_now() as now,
+       case when t.reltuples >= ${STATE_EVENTS} then t.reltuples::bigint
+         else (select count(*) from (select from leasehold.audit_event limit ${STATE_EVENTS}) e) end as "eventsEstimate",
+       coalesce((select json_agg(json_build_object('writer', w.writer, 'lastSeq', w.seq, 'lastAt', w.at)
+           order by w.at_time desc, w.writer)
+         from (select head.* from (
+             select e.writer from (select writer, at_time from leasehold.audit_event
+               order by at_time desc, writer desc, seq desc limit ${STATE_EVENTS}) e
+             group by e.writer order by max(e.at_time) desc, e.writer limit $1) known
+           cross join lateral (select writer, seq, at, at_time from leasehold.audit_event
+             where writer = known.writer order by seq desc limit 1) head) w), '[]') as writers
+     from pg_class t left join lateral (
+       select number, jws, made_at from leasehold.audit_checkpoint order by number desc limit 1) c on true
+     where t.oid = 'leasehold.audit_event'::regclass`,
+    [writers],
+  )
+  if (!row) throw new Error('the ledger has no audit log')
+  const { number, jws, madeAt, ...state } = row
+  return { ...state, checkpoint: number === null ? undefined : { number, jws, madeAt } }
+}
+
 /** An event may be dated so long before it is committed: longer than any transaction. */
 const LATE = `interval '5 minutes'`
 

@@ -34,8 +34,6 @@ export type ListedLease = {
 
 export type LeaseFilter = {
   principalId?: string | undefined
-  /** Asked for with this token. */
-  tokenId?: string | undefined
   /** Wire lease ids begin with it. */
   prefix?: string | undefined
   targetName?: string | undefined
@@ -74,7 +72,7 @@ const OF_STATE = `(l.state = any($3) or ($4 and l.state = 'revoking' and l.attem
  * is on it: each target's own order is read and merged, by the index that workers go by.
  */
 export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLease[]> {
-  const { states, after, limit, principalId, tokenId, prefix, targetName, mountPath, grantId } = question
+  const { states, after, limit, principalId, prefix, targetName, mountPath, grantId } = question
   const values = [
     after?.at ?? '-infinity',
     after?.id ?? '',
@@ -86,7 +84,6 @@ export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLe
     grantId ?? null,
     targetName ?? null,
     mountPath ?? null,
-    tokenId ?? null,
   ]
   return many<ListedLease>(
     db,
@@ -99,15 +96,14 @@ export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLe
 
 const BEHIND = `l.next_action_at >= $1::timestamptz and (l.next_action_at, l.id) > ($1::timestamptz, $2::text)`
 const ALL_OF_IT = `($6::text is null or l.principal_id = $6) and ($7::text is null or (l.path || '/' || l.id) like $7)
-  and ($8::text is null or l.grant_id = $8) and ($11::text is null or l.token_id = decode($11, 'hex'))`
+  and ($8::text is null or l.grant_id = $8)`
 const ON_TARGET = `($9::text is null or t.name = $9)
   and ($10::text is null or t.mount_id in (select m.id from leasehold.mount m where m.path = $10))`
 
 /** Plans are made for any value, so the narrowest condition that has an index of its own is said apart. */
-function liveIdsSql({ principalId, tokenId, prefix, grantId }: LeaseFilter): string {
+function liveIdsSql({ principalId, prefix, grantId }: LeaseFilter): string {
   const leading =
     (grantId !== undefined && 'l.grant_id = $8') ||
-    (tokenId !== undefined && `l.token_id = decode($11, 'hex')`) ||
     (principalId !== undefined && 'l.principal_id = $6') ||
     (prefix !== undefined && `(l.path || '/' || l.id) like $7`)
   if (leading) {
@@ -133,7 +129,7 @@ export async function listEndedLeases(
   db: Db,
   { after, limit, ...filter }: LeaseFilter & { after: LeasePlace | undefined; limit: number },
 ): Promise<{ leases: ListedLease[]; more: LeasePlace | undefined }> {
-  const { principalId, tokenId, prefix, targetName, mountPath, grantId } = filter
+  const { principalId, prefix, targetName, mountPath, grantId } = filter
   const place = [after?.at ?? 'infinity', after?.id ?? '']
   const window = `select l.* from leasehold.lease l
     where l.state = 'revoked' and l.ended_at <= $1::timestamptz
@@ -143,7 +139,7 @@ export async function listEndedLeases(
     `select ${COLUMNS}, ${PLACE('l.ended_at')} as place from (${window} limit ${LOOKED_AT}) l ${JOINED}
      where ($3::text is null or l.principal_id = $3) and ($4::text is null or (l.path || '/' || l.id) like $4)
        and ($5::text is null or l.grant_id = $5) and ($6::text is null or t.name = $6)
-       and ($7::text is null or m.path = $7) and ($9::text is null or l.token_id = decode($9, 'hex'))
+       and ($7::text is null or m.path = $7)
      order by l.ended_at desc, l.id desc limit $8::integer`,
     [
       ...place,
@@ -153,7 +149,6 @@ export async function listEndedLeases(
       targetName ?? null,
       mountPath ?? null,
       limit,
-      tokenId ?? null,
     ],
   )
   if (leases.length >= limit) return { leases, more: undefined }
@@ -195,12 +190,16 @@ export const findLeaseOwners = (
     [ids],
   )
 
-/** How many leases end with a token. */
+/** How many leases end with a token, those of the tokens that it made among them. */
 export async function countOfToken(db: Db, tokenId: string): Promise<number> {
   const row = await one<{ count: number }>(
     db,
-    `select count(*) as count from leasehold.lease
-     where token_id = decode($1, 'hex') and state <> 'revoked' and not outlives_token`,
+    `with recursive tree as (
+       select k.id from leasehold.token k where k.id = decode($1, 'hex')
+       union all
+       select k.id from leasehold.token k join tree on k.parent_id = tree.id where k.ended_at is null)
+     select count(*) as count from tree join leasehold.lease l on l.token_id = tree.id
+     where l.state <> 'revoked' and not l.outlives_token`,
     [tokenId],
   )
   return row?.count ?? 0

@@ -9,7 +9,9 @@ import {
   askFor,
   button,
   dialog,
+  fillIn,
   heading,
+  idOfRequest,
   review,
   state,
   toDecide,
@@ -61,9 +63,12 @@ describe('a requester, two approvers and a reviewer', () => {
     ])
 
     // She asks, and may not vote herself. It reaches the others' open pages by itself.
-    await picture(ada.page, 'ask')
     const reason = 'Orders are stuck in the queue and have to be let go by hand'
-    const id = await askFor(ada.page, 'shop-emergency', { minutes: 20, reason, ticket: 'INC-42' })
+    await fillIn(ada.page, 'shop-emergency', { minutes: 20, reason, ticket: 'INC-42' })
+    expect(await seriousFindings(ada.page)).toEqual([])
+    await picture(ada.page, 'ask')
+    await button(ada.page, 'Ask for access').click()
+    const id = await idOfRequest(ada.page)
     await heading(ada.page, 'oidc-ada: access to demo').waitFor()
     await ada.page.getByText('Approve: nobody has a vote on their own request').waitFor()
     expect(await button(ada.page, 'Approve').count()).toBe(0)
@@ -106,6 +111,7 @@ describe('a requester, two approvers and a reviewer', () => {
     expect(await ada.page.content()).not.toContain(password)
 
     // She gives it back; it is over when that is proved, and then somebody else has to look at it.
+    expect(await seriousFindings(ada.page)).toEqual([])
     await picture(ada.page, 'request')
     await act(ada.page, 'End now', 'End access to demo')
     await state(ada.page, 'review due').waitFor()

@@ -21,11 +21,16 @@ export const state = (page: Page, name: string) =>
 
 export type Ask = { minutes: number; reason: string; ticket: string }
 
-/** Fills in and sends the form at `/access/ask`, and waits for the page of the request. Answers its id. */
-export async function askFor(page: Page, policy: string, ask: Ask): Promise<string> {
+/** Fills in the form at `/access/ask`. */
+export async function fillIn(page: Page, policy: string, ask: Ask): Promise<void> {
   await page.getByRole('combobox', { name: 'Policy' }).click()
   await page.getByRole('option', { name: new RegExp(`^${policy} `) }).click()
   for (const [name, text] of fieldsOf(ask)) await page.getByRole('textbox', { name }).fill(text)
+}
+
+/** Fills in and sends the form, and waits for the page of the request. Answers its id. */
+export async function askFor(page: Page, policy: string, ask: Ask): Promise<string> {
+  await fillIn(page, policy, ask)
   await button(page, 'Ask for access').click()
   return idOfRequest(page)
 }
@@ -47,7 +52,7 @@ const fieldsOf = ({ minutes, reason, ticket }: Ask): [string, string][] => [
   ['Ticket', ticket],
 ]
 
-async function idOfRequest(page: Page): Promise<string> {
+export async function idOfRequest(page: Page): Promise<string> {
   await page.waitForURL(/\/requests\//)
   return new URL(page.url()).pathname.split('/').at(-1) ?? ''
 }

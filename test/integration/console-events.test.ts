@@ -44,7 +44,9 @@ describe('an open page', () => {
     await stream.next(named('hello'))
     const made = (await at.api('GET', 'database/creds/app')).json
     const told = async () => {
-      const { data } = await stream.next((got) => about('leases')(got) && got.data.ids?.includes(idOf(made.lease_id)))
+      const { data } = await stream.next(
+        (got) => about('leases')(got) && got.data.ids?.includes(idOf(made.lease_id)),
+      )
       return data.ids
     }
     expect(await told()).toContain(idOf(made.lease_id))
@@ -145,18 +147,22 @@ test('one session has so many open pages, and room again when one is closed', as
   const more = await browser.visit('GET', '/ui/events')
   expect([more.status, more.headers['retry-after']]).toEqual([429, '5'])
   streams[0]?.close()
-  await expect.poll(async () => {
-    const stream = await browser.follow()
-    open.push(stream)
-    return stream.status
-  }).toBe(200)
+  await expect
+    .poll(async () => {
+      const stream = await browser.follow()
+      open.push(stream)
+      return stream.status
+    })
+    .toBe(200)
 })
 
 /** A grant with one event, as moves of grants leave them. */
 async function grantRow(): Promise<string> {
   const { ledger } = at.ledger
   const id = 'g'.repeat(24)
-  await ledger.query(`insert into leasehold.break_glass_policy (id, name, version, spec) values ('p', 'p', 1, '{}')`)
+  await ledger.query(
+    `insert into leasehold.break_glass_policy (id, name, version, spec) values ('p', 'p', 1, '{}')`,
+  )
   await ledger.query(
     `insert into leasehold.access_grant (id, policy_id, lane, state, requester_id, requester, plan, plan_hash, reason,
        duration_seconds, requested_at, pending_expires_at)

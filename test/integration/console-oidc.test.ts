@@ -9,7 +9,10 @@ let redirectUri: string
 beforeAll(async () => {
   world = await openOidcWorld()
   redirectUri = `${world.at.url}/ui/oidc/callback`
-  await world.role('console', { allowed_redirect_uris: redirectUri, token_policies: 'default' })
+  await world.role('console', { allowed_redirect_uris: redirectUri, token_policies: 'default,borrower' })
+  const policy = `path "database/creds/app" { capabilities = ["read"] }
+    path "auth/token/create" { capabilities = ["update"] }`
+  await world.at.api('POST', 'sys/policies/acl/borrower', { policy })
 })
 afterAll(() => world.close())
 
@@ -100,18 +103,40 @@ describe('a person signs in at the provider', () => {
     expect((await browser.visit('GET', '/ui/session')).json.auth_time).not.toBeNull()
   })
 
-  test('and out: the token that the sign-in made ends, unless that is not wanted', async () => {
-    for (const [query, status] of [
-      ['', 403],
-      ['?revoke=false', 200],
-    ] as const) {
-      const browser = openBrowser(world.at.url)
-      await signIn(browser)
-      const { accessor } = (await browser.visit('GET', '/ui/session')).json
-      expect((await browser.visit('DELETE', `/ui/session${query}`)).status).toBe(204)
-      const looked = await world.at.api('POST', 'auth/token/lookup-accessor', { accessor })
-      expect([query, looked.status === 200 ? 200 : 403]).toEqual([query, status])
+  test.each([
+    ['', false, false],
+    ['', true, true],
+    ['?revoke=true', true, false],
+    ['?revoke=false', false, true],
+  ])('and out by DELETE /ui/session%s, with a lease: %s, token kept: %s', async (query, withLease, kept) => {
+    const browser = openBrowser(world.at.url)
+    await signIn(browser)
+    if (withLease) {
+      const child = (
+        await browser.visit('POST', '/ui/v1/auth/token/create', { policies: 'borrower', ttl: '1h' })
+      ).json
+      const lease = await fetch(`${world.at.url}/v1/database/creds/app`, {
+        headers: { 'X-Vault-Token': child.auth.client_token },
+      })
+      expect(lease.status).toBe(200)
     }
+    const { accessor, ends_leases } = (await browser.visit('GET', '/ui/session')).json
+    expect(ends_leases).toBe(withLease ? 1 : 0)
+    const out = await browser.visit('DELETE', `/ui/session${query}`)
+    expect([out.status, out.json, browser.cookies.has('leasehold_console')]).toEqual([
+      200,
+      { kept_token: kept },
+      false,
+    ])
+    const looked = await world.at.api('POST', 'auth/token/lookup-accessor', { accessor })
+    expect(looked.status === 200).toBe(kept)
+  })
+
+  test('and is not signed out by a word that is neither yes nor no', async () => {
+    const browser = openBrowser(world.at.url)
+    await signIn(browser)
+    expect((await browser.visit('DELETE', '/ui/session?revoke=maybe')).status).toBe(400)
+    expect((await browser.visit('GET', '/ui/session')).status).toBe(200)
   })
 })
 
@@ -131,7 +156,11 @@ describe('a sign-in that fails says so on a page', () => {
   test('and shows markup as text', async () => {
     const browser = openBrowser(world.at.url)
     await begin(browser)
-    const query = new URLSearchParams({ state: '<script>alert(1)</script>', code: '"><img src=x>', error: '<b>' })
+    const query = new URLSearchParams({
+      state: '<script>alert(1)</script>',
+      code: '"><img src=x>',
+      error: '<b>',
+    })
     const answer = await back(browser, `/ui/oidc/callback?${query}`)
     expect(answer.status).toBe(400)
     expect(answer.text).not.toMatch(/<script|<img|<b>/)

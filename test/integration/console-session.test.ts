@@ -104,7 +104,13 @@ describe('a session', () => {
   test('lists, writes and deletes as well', async () => {
     const browser = await signedIn()
     expect((await browser.visit('LIST', '/ui/v1/sys/leases/lookup')).status).toBe(404)
-    expect((await browser.visit('POST', '/ui/v1/sys/policies/acl/mine', { policy: 'path "x" { capabilities = ["read"] }' })).status).toBe(204)
+    expect(
+      (
+        await browser.visit('POST', '/ui/v1/sys/policies/acl/mine', {
+          policy: 'path "x" { capabilities = ["read"] }',
+        })
+      ).status,
+    ).toBe(204)
     expect((await browser.visit('GET', '/ui/v1/sys/policies/acl?list=true')).json.data.keys).toContain('mine')
     expect((await browser.visit('DELETE', '/ui/v1/sys/policies/acl/mine')).status).toBe(204)
   })
@@ -153,7 +159,11 @@ describe('signing out', () => {
     const stolen = openBrowser(at.url)
     stolen.cookies.set('leasehold_console', browser.cookies.get('leasehold_console') as string)
     const out = await browser.visit('DELETE', '/ui/session')
-    expect([out.status, browser.cookies.has('leasehold_console')]).toEqual([204, false])
+    expect([out.status, out.json, browser.cookies.has('leasehold_console')]).toEqual([
+      200,
+      { kept_token: true },
+      false,
+    ])
     expect((await stolen.visit('GET', '/ui/v1/auth/token/lookup-self')).status).toBe(401)
     const still = await at.api('GET', 'auth/token/lookup-self', undefined, { 'X-Vault-Token': token })
     expect(still.status).toBe(200)
@@ -203,7 +213,13 @@ describe('another site', () => {
         body: { policy: 'path "x" { capabilities = ["read"] }' },
         headers: { cookie, 'leasehold-console': '1', ...(origin !== undefined && { origin }) },
       })
-    for (const origin of ['https://evil.example', 'null', `${at.url}.evil.example`, '', 'http://127.0.0.1:1']) {
+    for (const origin of [
+      'https://evil.example',
+      'null',
+      `${at.url}.evil.example`,
+      '',
+      'http://127.0.0.1:1',
+    ]) {
       expect([origin, (await from(origin)).status]).toEqual([origin, 403])
     }
     expect((await from(undefined)).status).toBe(403)
@@ -231,7 +247,11 @@ test('paths beside the console lead nowhere', async () => {
   const browser = await signedIn()
   for (const path of ['/ui/v1/', '/ui/v1/../session', '/ui/v1/%2e%2e/session', '/uix', '/ui/v1/ui/session']) {
     const { status, text } = await browser.visit('GET', path)
-    expect([path, [400, 404].includes(status), text.includes('session_expires_at')]).toEqual([path, true, false])
+    expect([path, [400, 404].includes(status), text.includes('session_expires_at')]).toEqual([
+      path,
+      true,
+      false,
+    ])
   }
   const folder = await browser.visit('GET', '/ui')
   expect([folder.status, folder.headers.location]).toEqual([308, '/ui/'])

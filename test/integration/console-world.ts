@@ -17,7 +17,8 @@ export type Asking = { body?: unknown; headers?: Record<string, string>; path: s
 export function ask(url: string, { path, method = 'GET', body, headers = {} }: Asking): Promise<Answered> {
   const text = body === undefined ? undefined : JSON.stringify(body)
   // Node says no length of what a DELETE carries.
-  const sized = text === undefined ? headers : { ...headers, 'content-length': String(Buffer.byteLength(text)) }
+  const sized =
+    text === undefined ? headers : { ...headers, 'content-length': String(Buffer.byteLength(text)) }
   return new Promise((resolve, reject) => {
     const sent = request(`${url}${path}`, { method, headers: sized, path, agent: false }, (res) => {
       const chunks: Buffer[] = []
@@ -95,7 +96,9 @@ export function openBrowser(url: string): Browser {
 
 function openStream(url: string, headers: Record<string, string>): Promise<Stream> {
   return new Promise((resolve, reject) => {
-    const sent = request(url, { headers, agent: false }, (res) => resolve(streamOf(res, () => sent.destroy())))
+    const sent = request(url, { headers, agent: false }, (res) =>
+      resolve(streamOf(res, () => sent.destroy())),
+    )
     sent.once('error', reject)
     sent.end()
   })

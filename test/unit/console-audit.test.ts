@@ -107,9 +107,10 @@ describe('an event in words', () => {
   })
 
   test('what the broker does by itself is its own', () => {
-    expect(eventWords(event({ type: 'lease_step', what: { operation: 'disconnect' } })).who).toBe(
-      'the broker',
-    )
+    expect(eventWords(event({ type: 'system', what: { operation: 'reconcile' } })).who).toBe('the broker')
+    const step = eventWords(event({ type: 'lease_step', who: { principal: 'p1' } }))
+    expect(step.who).toBe('the broker')
+    expect(step.facts).toContainEqual(['Lease of', 'p1'])
   })
 
   test('takes nothing for granted: an event that somebody spoilt is shown too', () => {

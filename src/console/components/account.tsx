@@ -32,7 +32,7 @@ export function Account({ session }: { session: Session }) {
 }
 
 function Contents({ session }: { session: Session }) {
-  const leave = useAction((revoke: boolean) => askSession('', { method: 'DELETE', query: { revoke } }), {
+  const leave = useAction((revoke?: boolean) => askSession('', { method: 'DELETE', query: { revoke } }), {
     onDone: () => setSession(null),
   })
   const { ends_leases: leases } = session
@@ -52,7 +52,7 @@ function Contents({ session }: { session: Session }) {
       <Countdown until={session.session_expires_at} label="Session ends in" />
       {ends ? (
         <>
-          <Button variant="default" loading={leave.running} onClick={() => leave.run(false)}>
+          <Button variant="default" loading={leave.running} onClick={() => leave.run()}>
             Sign out, keep my {words}
           </Button>
           <Button variant="default" c="var(--mantine-color-error)" onClick={() => leave.run(true)}>
@@ -60,7 +60,7 @@ function Contents({ session }: { session: Session }) {
           </Button>
         </>
       ) : (
-        <Button variant="default" loading={leave.running} onClick={() => leave.run(true)}>
+        <Button variant="default" loading={leave.running} onClick={() => leave.run()}>
           Sign out
         </Button>
       )}

@@ -51,7 +51,7 @@ path "sys/leases/revoke/*" {
   capabilities = ["update"]
 }
 
-# The same as lists and pages show them: those of the token alone, one by its id, and several to end at once.
+# The same as lists and pages show them: those of the caller alone, one by its id, and several to end at once.
 path "sys/leasehold/leases-self" {
   capabilities = ["read"]
 }

@@ -1,0 +1,110 @@
+import type { Caller } from '../../src/breakglass/access-parts.ts'
+import { findPendingExtension } from '../../src/ledger/grant-extensions.ts'
+import { httpStatus } from '../../src/lib/errors.ts'
+import { asRequest, type Asked, type GrantServer, type GrantWorld } from './grant-world.ts'
+import type { Login, Name } from './grant-people.ts'
+
+/** Everything that somebody may try to do to a grant, by the code that serves it over HTTP. */
+export const ACTS = [
+  'approve',
+  'narrow',
+  'deny',
+  'withdraw',
+  'witness',
+  'cancel',
+  'activate',
+  'collect',
+  'extend',
+  'approve-extension',
+  'deny-extension',
+  'suspend',
+  'resume',
+  'end',
+  'ratify',
+  'refuse-ratification',
+  'abandon',
+  'review-ok',
+  'review-rotate',
+  'review-flagged',
+  'reopen',
+  'incident-closed',
+  'incident-system',
+] as const
+
+export type ActName = (typeof ACTS)[number]
+export type Try = { does: ActName; by: Name; login: Login; seen: 'right' | 'stale' }
+
+export const EXTENSION_SECONDS = 300
+export const NARROWED_BY_SECONDS = 60
+
+const CHECKLIST = { actions_match_reason: true, ticket_true: true, data_touched: true, follow_up: true }
+
+/** Undefined when it was let be; otherwise the status that its refusal has on the wire. */
+export async function attempt(
+  world: GrantWorld,
+  server: GrantServer,
+  asked: Asked,
+  { does, by, login, seen }: Try,
+): Promise<number | undefined> {
+  const actor = await world.actor(by, login, asked)
+  const { requests, access } = server
+  const { planHash, durationSeconds, state } = await world.grant(asked.id)
+  const extension = await findPendingExtension(world.lease.ledger, asked.id)
+  const hash = (right: string) => (seen === 'right' ? right : 'f'.repeat(64))
+  const act = { actor, grantId: asked.id }
+  const vote = { ...act, planHash: hash(planHash), comment: 'because' }
+  const why = { ...act, reason: 'because', evidence: 'the ticket of its removal' }
+  const caller = await callerOf(world, server, actor)
+  const review = (outcome: 'ok' | 'flagged', rotate: boolean) =>
+    access.review({
+      ...act,
+      ...{ outcome, checklist: { ...CHECKLIST, rotate }, finding: 'odd', caseId: 'C-1', ticketVerified: true },
+    })
+  const doing: Record<ActName, () => Promise<unknown>> = {
+    approve: () => requests.approve(vote),
+    narrow: () => requests.approve({ ...vote, narrow: { durationSeconds: durationSeconds - NARROWED_BY_SECONDS } }),
+    deny: () => requests.deny(vote),
+    withdraw: () => requests.withdraw(act),
+    witness: () => requests.witness(vote),
+    cancel: () => (state === 'activating' ? access.cancel(act) : requests.cancel(act)),
+    activate: () => access.activate(caller, { grantId: asked.id }),
+    collect: () => access.collect(caller, { grantId: asked.id }),
+    extend: () => access.extensions.ask({ ...why, seconds: EXTENSION_SECONDS }),
+    'approve-extension': () =>
+      access.extensions.approve({ ...vote, planHash: hash(extension?.planHash ?? planHash) }),
+    'deny-extension': () => access.extensions.deny(vote),
+    suspend: () => access.suspend(why),
+    resume: () => access.resume(vote),
+    end: () => access.end(why),
+    ratify: () => access.ratifications.ratify(vote),
+    'refuse-ratification': () => access.ratifications.refuse(vote),
+    abandon: () => access.abandon(why),
+    'review-ok': () => review('ok', false),
+    'review-rotate': () => review('ok', true),
+    'review-flagged': () => review('flagged', false),
+    reopen: () => access.reopen(why),
+    'incident-closed': () => access.incidentClosed(why, { isIncidentSystem: false }),
+    'incident-system': () =>
+      access.incidentClosed({ ...why, seesAll: true }, { isIncidentSystem: true }),
+  }
+  return asRequest(doing[does]).then(
+    () => undefined,
+    (error) => httpStatus(error),
+  )
+}
+
+/** Policy lets everybody read every path: what is tried here is what the grant lets them. */
+async function callerOf(
+  { lease }: GrantWorld,
+  { process }: GrantServer,
+  actor: Caller['actor'],
+): Promise<Caller> {
+  const { reading } = await process.tokens.identify(undefined)
+  return {
+    actor,
+    principal: lease.root,
+    reading,
+    decide: async () => ({ allowed: true, why: 'allowed', by: null, conditions: [] }) as never,
+    onUndelivered: () => {},
+  }
+}

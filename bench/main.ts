@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { cpus, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { auth } from './auth.ts'
+import { consoleFigures } from './console.ts'
 import { footprint } from './footprint.ts'
 import { kubernetesFigures } from './kubernetes.ts'
 import { lag } from './lag.ts'
@@ -20,6 +21,7 @@ import { openWorld, type World } from './world.ts'
  *
  *   --quick            a smoke run of under a minute, whose numbers mean little
  *   --only issue,lag   some of: issue (with renew and end), storm, lag, footprint, auth (decisions, issues, logins),
+ *                      console (pages among 100,000 live leases, and what an open one costs),
  *                      live (one account among 0 to 10,000, by functions, creator roles, CREATEROLE), reconcile,
  *                      mysql and kubernetes (the engines alone)
  *   --queue postgres   or redis; both when not said and Redis is there, but in a quick run
@@ -32,6 +34,7 @@ const MEASUREMENTS = [
   'footprint',
   'auth',
   'reconcile',
+  'console',
   'live',
   'mysql',
   'kubernetes',
@@ -56,6 +59,7 @@ const FULL = {
   live: { live: [0, 1_000, 10_000], turnMs: 1_500 },
   auth: { rounds: 5, warmUpMs: 4_000, turnMs: 1_000, decisions: { decisions: 50_000, warmUp: 20_000 } },
   reconcile: { accounts: 100_000 },
+  console: { leases: 100_000, grants: 1_000, turnMs: 1_000, events: 100, rounds: 5, clients: 8 },
   mysql: { rounds: 10, accounts: 64 },
   kubernetes: { rounds: 3, clients: [1, 32], turnMs: 1_000 },
 }
@@ -68,6 +72,7 @@ const QUICK: typeof FULL = {
   live: { live: [0, 1_000], turnMs: 300 },
   auth: { rounds: 1, warmUpMs: 300, turnMs: 400, decisions: { decisions: 2_000, warmUp: 2_000 } },
   reconcile: { accounts: 2_000 },
+  console: { leases: 100_000, grants: 1_000, turnMs: 500, events: 20, rounds: 2, clients: 8 },
   mysql: { rounds: 2, accounts: 64 },
   kubernetes: { rounds: 1, clients: [1, 32], turnMs: 300 },
 }
@@ -135,6 +140,7 @@ async function run(figures: Figure[]): Promise<void> {
     await measureAlone('reconcile', 'a target held against the ledger', () =>
       reconcile(world, size.reconcile),
     )
+    await measureAlone('console', 'pages among many leases', () => consoleFigures(world, size.console))
     await measureAlone('mysql', 'MariaDB, the engine alone', async () => {
       const found = await mysqlFigures(size.mysql)
       if (found === undefined) say('no MariaDB: neither TEST_MARIADB_URL nor mariadbd is there')

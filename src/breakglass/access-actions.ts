@@ -3,9 +3,9 @@ import { inCidr } from '../policy/condition-cidr.ts'
 import type { GrantAction } from './actions.ts'
 import { isSamePerson } from './actor.ts'
 import { timesOf } from './clock.ts'
-import { loginFault } from './eligibility.ts'
+import { loginFault, mayAsk } from './eligibility.ts'
 import { stateRefusal } from './moves.ts'
-import { type Party, partiesOf, votedForIt } from './parties.ts'
+import { hadVoice, type Party, partiesOf } from './parties.ts'
 import { mostSeconds } from './policies.ts'
 import { notParty, refusedBecause, type Situation } from './situation.ts'
 import { actorOfVote } from './standing.ts'
@@ -69,6 +69,10 @@ const fromHere: Check = ({ actor, policy: { spec } }) =>
     ? undefined
     : refusedBecause('the policy does not allow it from this address')
 
+/** What was approved was approved for one whom the policy lets ask; somebody who has left since is none. */
+const mayStillAsk: Check = ({ actor, policy }) =>
+  mayAsk(actor, policy.spec) ? undefined : refusedBecause('the policy no longer lets you ask for this')
+
 const inTime: Check = ({ grant, now }) =>
   grant.expiresAt && grant.expiresAt > now ? undefined : stateRefusal(grant)
 
@@ -117,7 +121,7 @@ const toBeRatified: Check = ({ grant, now }) => {
 }
 
 const tookNoPart: Check = ({ actor, votes }) =>
-  votedForIt(actor, votes) ? refusedBecause('you have approved or witnessed it') : undefined
+  hadVoice(actor, votes) ? refusedBecause('you have voted on it') : undefined
 
 const hasNotWitnessed: Check = ({ actor, votes }) =>
   votes.some(({ decision, voter }) => decision === 'witness' && isSamePerson(actorOfVote(voter), actor))
@@ -132,9 +136,35 @@ const pendingRound = (situation: Situation) => pendingExtension(situation)?.roun
 const first = () => 0
 
 export const ACTION = {
-  activate: action('activate', ['approved'], is('requester'), notBlocked, freshToReceive, fromHere),
-  collect: action('collect', ['active'], is('requester'), notBlocked, inTime, freshToReceive, fromHere),
-  extend: action('extend', ['active'], is('requester'), inTime, mayBeExtended, freshToReceive),
+  activate: action(
+    'activate',
+    ['approved'],
+    is('requester'),
+    notBlocked,
+    mayStillAsk,
+    freshToReceive,
+    fromHere,
+  ),
+  collect: action(
+    'collect',
+    ['active'],
+    is('requester'),
+    notBlocked,
+    mayStillAsk,
+    inTime,
+    freshToReceive,
+    fromHere,
+  ),
+  extend: action(
+    'extend',
+    ['active'],
+    is('requester'),
+    notBlocked,
+    mayStillAsk,
+    inTime,
+    mayBeExtended,
+    freshToReceive,
+  ),
   approveExtension: action(
     'approve-extension',
     ['active'],

@@ -11,14 +11,15 @@ import type { Decision, LiveGrant } from '../policy/authorize.ts'
 import type { Principal } from '../policy/principal.ts'
 import type { Actor } from './actor.ts'
 import type { Moves } from './moves.ts'
+import type { PlanRole } from './plan.ts'
 
 /** Somebody at the door, as far as handing out credentials needs to know them. */
 export type Caller = {
   actor: Actor
   principal: Principal
   reading: Reading
-  /** What policy says of reading a path, given that people have approved it. */
-  decide(path: string, approvedAs: LiveGrant): Promise<Decision>
+  /** What policy says of asking for a role of the plan, given that people have approved it. */
+  decide(role: PlanRole, approvedAs: LiveGrant): Promise<Decision>
   /** Runs `undo` when the answer does not arrive. */
   onUndelivered(undo: () => Promise<void>): void
 }

@@ -1,11 +1,13 @@
 import { about } from '../audit/request.ts'
 import type { Db, Ledger } from '../ledger/db.ts'
+import type { GrantVote } from '../ledger/grant-votes.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { Actor } from './actor.ts'
 import { deciding } from './deciding.ts'
 import { stateRefusal } from './moves.ts'
 import { maySee } from './sight.ts'
 import { loadSituation, notParty, type Situation } from './situation.ts'
+import { votesThatCount } from './standing.ts'
 import type { GrantState } from './states.ts'
 
 /** What may be done to a grant, as data: what a page offers and what the server lets pass are judged by one function. */
@@ -67,8 +69,18 @@ export async function situationFor(
       data: { state: grant.state, version: grant.version },
     })
   }
-  return situation
+  return { ...situation, votes: await votesFor(db, situation) }
 }
+
+/** Yeses to the grant itself are looked at again with everything else it rests on; the others are here. */
+async function votesFor(db: Db, { policy, votes }: Situation): Promise<GrantVote[]> {
+  const isOther = ({ round, decision, endedAt }: GrantVote) =>
+    endedAt === null && (round > 0 || OTHERS.has(decision))
+  const counting = await votesThatCount(db, policy, votes.filter(isOther))
+  return votes.filter((vote) => !isOther(vote) || counting.includes(vote))
+}
+
+const OTHERS: ReadonlySet<string> = new Set(['resume', 'abandon', 'ratify'])
 
 /** Does something to a grant in one transaction, decided by it as it is then. `refusal` is thrown after its commit. */
 export async function act(

@@ -12,6 +12,7 @@ import { deciding, won } from './deciding.ts'
 import type { Endings } from './ending.ts'
 import { stateRefusal } from './moves.ts'
 import { pinnedPolicy } from './pinned.ts'
+import { planStands } from './plan-stands.ts'
 import { applyLapse, lapseRefusal, recheck } from './standing.ts'
 
 export type Activation = {
@@ -149,7 +150,7 @@ async function becomeActive(
   return active
 }
 
-/** What people approved is a version of each role; one that was written meanwhile is something else. */
+/** What people approved is a version of each role on a target; what was written meanwhile is something else. */
 export async function checkRoles(
   { ledger }: Pick<AccessParts, 'ledger'>,
   { id }: Pick<Grant, 'id'>,
@@ -159,6 +160,9 @@ export async function checkRoles(
   const leases = (await findGrantLeases(ledger, id)).filter(({ leaseId }) => approved.has(leaseId))
   const other = leases.find(({ leaseId, roleId }) => approved.get(leaseId) !== roleId)
   if (other) throw new BrokerError('conflict', `the role at ${other.path} has changed since it was approved`)
+  const roles = made.map(({ role }) => role)
+  if (!(await planStands(ledger, roles)))
+    throw new BrokerError('conflict', 'a target has changed since it was approved')
 }
 
 const lockGrant = async (db: Db, id: string): Promise<Grant | undefined> => {

@@ -13,6 +13,8 @@ export type Actor = {
   person: string
   amr: readonly string[]
   acr: string
+  /** Of the mount, by which they logged in; '' where it has none. */
+  role?: string
   /** Seconds since 1970; null when the issuer did not say. */
   auth_time: number | null
   accessor: string
@@ -22,7 +24,7 @@ export type Actor = {
 /** Out of the proved principal alone: nothing that a body says makes an actor. */
 export function actorOf(principal: Principal, sourceAddress: string): Actor {
   const { identity, displayName, accessor } = principal
-  const { kind, mount, subject, groups, claims, amr = [], acr = '', authTime = null } = identity
+  const { kind, mount, subject, groups, claims, metadata, amr = [], acr = '', authTime = null } = identity
   const { iss, sub } = claims
   return {
     id: principalId(principal),
@@ -34,6 +36,7 @@ export function actorOf(principal: Principal, sourceAddress: string): Actor {
     person: typeof iss === 'string' && typeof sub === 'string' ? `${iss}#${sub}` : '',
     amr,
     acr,
+    role: metadata.role ?? '',
     auth_time: authTime,
     accessor,
     source_address: sourceAddress,

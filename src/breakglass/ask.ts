@@ -1,15 +1,20 @@
+import type { CheckRoleFields } from '../lease/role-fields.ts'
 import type { AskableRole } from '../ledger/grant-roles.ts'
 import { formatDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
 import { MAX_TICKET_CHARACTERS, matchesPattern } from './pattern.ts'
+import { fieldsOf } from './plan.ts'
 import { MAX_REASON_CHARACTERS, type Policy } from './policies.ts'
+import type { AskedRole } from './privileges.ts'
 import type { Lane } from './states.ts'
 
 /** What somebody asks for, as they said it. */
 export type GrantAsk = {
   policy: string
   roles: readonly string[]
+  /** By path, of roles that may be had in one of several namespaces of a cluster. */
+  namespaces?: Readonly<Record<string, string>>
   reason: string
   ticket: string
   durationSeconds: number | undefined
@@ -60,11 +65,11 @@ function durationOf({ durationSeconds }: GrantAsk, spec: Policy['spec'], lane: L
 
 /** The roles that were asked for, as they are. `found` are those there are of the paths. */
 export function checkRoles(
-  { roles }: Pick<GrantAsk, 'roles'>,
+  { roles, namespaces = {} }: Pick<GrantAsk, 'roles' | 'namespaces'>,
   { spec }: Policy,
-  lane: Lane,
+  { lane, checkFields }: { lane: Lane; checkFields: CheckRoleFields },
   found: readonly AskableRole[],
-): AskableRole[] {
+): AskedRole[] {
   const paths = [...new Set(roles)]
   if (paths.length === 0) throw refused('roles', 'is required')
   if (paths.length > MAX_ROLES) throw refused('roles', `may be ${MAX_ROLES} at most`)
@@ -73,7 +78,14 @@ export function checkRoles(
     if (!role || !matchesAny(spec.roles, path)) {
       throw refused('roles', `the policy does not offer ${JSON.stringify(path)}`)
     }
-    return role
+    const asked = { ...role, ...(Object.hasOwn(namespaces, path) && { namespace: namespaces[path] }) }
+    try {
+      checkFields(role, fieldsOf({ kubernetes_namespace: asked.namespace }))
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      throw refused('roles', `${JSON.stringify(path)}: ${error.message}`)
+    }
+    return asked
   })
   if (lane === 'sealed' && new Set(asked.map(({ targetId }) => targetId)).size > 1) {
     throw refused('roles', 'the sealed lane opens one target')

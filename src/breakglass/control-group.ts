@@ -10,6 +10,7 @@ import { matchesAny } from '../lib/glob.ts'
 import { revised } from '../lib/revised.ts'
 import type { Sensitive } from '../lib/sensitive.ts'
 import { isRoot, type LiveGrant } from '../policy/authorize.ts'
+import { inCidr } from '../policy/condition-cidr.ts'
 import { type Principal, principalId } from '../policy/principal.ts'
 import type { Caller } from './access-parts.ts'
 import type { Activation } from './activate.ts'
@@ -82,8 +83,12 @@ export type ControlGroups = {
    * refusal of one who may not ask.
    */
   stand(read: GuardedRead): Promise<{ grant: LiveGrant } | { held: Held } | undefined>
-  /** Whether a policy guards the path, and no grant of the principal opens it. */
-  isClosed(principal: Principal, revision: number, path: string): Promise<boolean>
+  /** Whether a policy guards the path, and no grant of the principal opens it for what is asked there. */
+  isClosed(
+    principal: Principal,
+    revision: number,
+    ask: { path: string; parameters: Readonly<Record<string, unknown>> },
+  ): Promise<boolean>
   find(accessor: string): Promise<Grant | undefined>
   /** Throws for an accessor that is none, as `authorize` does. */
   status(accessor: string): Promise<ControlStatus>
@@ -113,20 +118,22 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
     if (isRoot(principal)) return []
     return ((await guarding(revision, '')) ?? []).filter(({ spec }) => matchesAny(spec.roles, path))
   }
-  const liveGrant = (principal: Principal, path: string) =>
-    findLiveGrant(ledger, { principalId: principalId(principal), path })
+  const liveGrant = (principal: Principal, path: string, parameters = {}) =>
+    findLiveGrant(ledger, { principalId: principalId(principal), path, parameters })
 
   return {
-    async isClosed(principal, revision, path) {
+    async isClosed(principal, revision, { path, parameters }) {
       const policies = await covering(principal, revision, path)
-      return policies.length > 0 && (await liveGrant(principal, path)) === undefined
+      return policies.length > 0 && (await liveGrant(principal, path, parameters)) === undefined
     },
     async stand(read) {
       const { principal, path } = read
       const policies = await covering(principal, read.revision, path)
       if (policies.length === 0) return undefined
       const grant = await liveGrant(principal, path)
-      return grant ? { grant } : { held: await ask(parts, policies, read) }
+      if (!grant) return { held: await ask(parts, policies, read) }
+      if (!policies.every(({ spec }) => isFromWithin(read.source, spec))) throw notYours()
+      return { grant }
     },
     find: (accessor) => findGrantByAccessor(ledger, accessor),
     status: async (accessor) => statusOf(ledger, await mustFind(ledger, accessor)),
@@ -150,6 +157,9 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
     },
   }
 }
+
+const isFromWithin = (source: string, { allow_from }: Policy['spec']): boolean =>
+  allow_from.length === 0 || allow_from.some((block) => inCidr(source, block) === true)
 
 const guards = ({ spec }: Policy): boolean => spec.control_group
 

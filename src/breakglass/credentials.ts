@@ -7,7 +7,7 @@ import { findTargetById } from '../ledger/targets.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { LiveGrant } from '../policy/authorize.ts'
 import type { AccessParts, Caller, ConnectFacts } from './access-parts.ts'
-import type { Plan, PlanRole } from './plan.ts'
+import { fieldsOf, type Plan, type PlanRole } from './plan.ts'
 import { refusedBecause, type Situation } from './situation.ts'
 import { actorOfVote, standingVotes } from './standing.ts'
 
@@ -31,8 +31,9 @@ export async function checkMayReceive(
   roles: readonly PlanRole[] = rolesOf(situation.grant),
 ): Promise<void> {
   const approvedAs = approvalOf(situation)
-  for (const { path } of roles) {
-    const decision = await caller.decide(path, approvedAs)
+  for (const role of roles) {
+    const { path } = role
+    const decision = await caller.decide(role, approvedAs)
     if (decision.allowed) continue
     throw refusedBecause(
       decision.why === 'role_condition'
@@ -57,13 +58,17 @@ const frozen = (target: string): BrokerError =>
 const approvalOf = ({ grant, policy, votes }: Situation): LiveGrant => ({
   id: grant.id,
   policy: policy.name,
+  lane: grant.lane,
   reason: grant.reason,
   ticket: grant.ticket,
   approvers: standingVotes({ grant, votes }).map(({ voter }) => actorOfVote(voter).subject),
   expiresAt: grant.expiresAt ?? new Date(grant.now.getTime() + grant.durationSeconds * 1_000),
 })
 
-/** All of them, or none: waits for every one, and throws what stopped the first that failed. */
+/**
+ * All of them, or none: waits for every one, and throws what stopped the first that failed. A drill goes the same way
+ * and opens nothing.
+ */
 export async function issueAll(
   parts: AccessParts,
   caller: Caller,
@@ -71,6 +76,7 @@ export async function issueAll(
   until: Date,
   roles: readonly PlanRole[] = rolesOf(grant),
 ): Promise<Granted[]> {
+  if (grant.lane === 'drill') return []
   const outcomes = await Promise.allSettled(
     roles.map((role) =>
       onBehalfOf(issuing(caller, grant, role), () => issueOne(parts, caller, { grant, until, role })),
@@ -98,6 +104,7 @@ async function issueOne(
     allowedBy: { policy: `break-glass/${policy.name}`, version: policy.version },
     path: role.path,
     roleName: role.name,
+    fields: fieldsOf(role),
     grant: { id: grant.id, expiresAt: until, toItsEnd: true },
   })
   const target = await findTargetById(parts.ledger, role.target_id)

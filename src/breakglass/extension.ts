@@ -7,7 +7,7 @@ import {
   type GrantExtension,
   insertExtension,
 } from '../ledger/grant-extensions.ts'
-import { moveLeaseEnds } from '../ledger/grant-leases.ts'
+import { findGrantLeases, moveLeaseEnds } from '../ledger/grant-leases.ts'
 import type { Grant } from '../ledger/grants.ts'
 import { formatDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -151,7 +151,10 @@ function isEnough({ grant, policy, votes, actor }: Situation, { round }: GrantEx
   return isMet(approvals, min_approvers, votersOf(now)) && now.some(isNew)
 }
 
-/** The targets agree first: a database that cuts accounts off by itself must never be earlier than the ledger. */
+/**
+ * The targets agree first: a database that cuts accounts off by itself must never be earlier than the ledger. A lease
+ * that cannot be made longer keeps its end, and the access goes on without it: the event says which to collect anew.
+ */
 async function extend(parts: AccessParts, ask: Approval, seen: Situation): Promise<void> {
   const { ledger, moves, grantLeases } = parts
   const { seconds } = pendingOf(seen)
@@ -159,6 +162,9 @@ async function extend(parts: AccessParts, ask: Approval, seen: Situation): Promi
   if (!from) throw stateRefusal(seen.grant)
   const until = new Date(from.getTime() + seconds * 1_000)
   const ends = await grantLeases.extendOnTargets(seen.grant.id, until)
+  const anew = (await findGrantLeases(ledger, seen.grant.id))
+    .filter(({ id, state }) => state === 'active' && !ends.some((end) => end.id === id))
+    .map(({ leaseId }) => leaseId)
   const { extended, written } = await deciding(ledger, async (db) => {
     const situation = await situationFor(db, ask, ACTION.approveExtension)
     const { grant, actor } = situation
@@ -174,7 +180,12 @@ async function extend(parts: AccessParts, ask: Approval, seen: Situation): Promi
         who: 'approver',
         actor,
         set: { ...set, nextActionAt: nextLook({ ...grant, ...set }) },
-        detail: { round: extension.round, seconds, expires_at: until.toISOString() },
+        detail: {
+          round: extension.round,
+          seconds,
+          expires_at: until.toISOString(),
+          ...(anew.length > 0 && { collect_anew: anew }),
+        },
       }),
     )
     const { round, planHash } = extension

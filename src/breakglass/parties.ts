@@ -28,8 +28,8 @@ export function asOneOf<P extends Party>(parties: ReadonlySet<Party>, allowed: r
   return party
 }
 
-const FOR_IT: ReadonlySet<string> = new Set(['approve', 'witness', 'ratify'])
+const DECIDED_ON_IT: ReadonlySet<string> = new Set(['approve', 'deny', 'witness', 'ratify', 'refuse'])
 
-/** Whether somebody ever voted for the grant, or for more time of it, whether or not that still counts. */
-export const votedForIt = (actor: Actor, votes: readonly GrantVote[]): boolean =>
-  votes.some(({ decision, voter }) => FOR_IT.has(decision) && isSamePerson(actor, actorOfVote(voter)))
+/** Whether somebody ever had a voice in the grant, or in more time of it, for it or against, whether or not it still counts. */
+export const hadVoice = (actor: Actor, votes: readonly GrantVote[]): boolean =>
+  votes.some(({ decision, voter }) => DECIDED_ON_IT.has(decision) && isSamePerson(actor, actorOfVote(voter)))

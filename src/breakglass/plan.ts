@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../audit/canonical.ts'
-import type { AskableRole } from '../ledger/grant-roles.ts'
 import type { Policy } from './policies.ts'
-import { privilegesOf } from './privileges.ts'
+import { type AskedRole, privilegesOf } from './privileges.ts'
 import type { Lane } from './states.ts'
 
 /** One role of a plan, pinned: what is decided about is what will be given, or nothing. */
@@ -15,9 +14,13 @@ export type PlanRole = {
   engine: string
   environment: string
   privileges: string[]
+  /** Where it is to be, of a role that may be had in one of several; absent when nobody said. */
+  kubernetes_namespace?: string
   revocability: string
   role_id: string
   target_id: string
+  /** Of where the target is and how it is served: it may be written anew under its name. */
+  target_digest: string
 }
 
 /** What people vote on, as everybody sees it. */
@@ -32,7 +35,14 @@ export type Plan = {
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
-export const planRole = (role: AskableRole): PlanRole => ({
+/** What a lease of the role asks for beyond it. */
+export const fieldsOf = ({
+  kubernetes_namespace,
+}: {
+  kubernetes_namespace?: string | undefined
+}): { kubernetes_namespace?: string } => (kubernetes_namespace === undefined ? {} : { kubernetes_namespace })
+
+export const planRole = (role: AskedRole): PlanRole => ({
   path: role.path,
   mount: role.mount,
   name: role.name,
@@ -41,14 +51,16 @@ export const planRole = (role: AskableRole): PlanRole => ({
   engine: role.engine,
   environment: textOf(role.spec.environment) || textOf(role.targetSpec.environment),
   privileges: privilegesOf(role),
+  ...fieldsOf({ kubernetes_namespace: role.namespace }),
   revocability: textOf(role.capabilities?.revocability) || 'bounded',
   role_id: role.roleId,
   target_id: role.targetId,
+  target_digest: digestOf({ engine: role.engine, spec: role.targetSpec }),
 })
 
 export const planOf = (
   { name, version }: Pick<Policy, 'name' | 'version'>,
-  ask: Omit<Plan, 'policy' | 'roles'> & { roles: readonly AskableRole[] },
+  ask: Omit<Plan, 'policy' | 'roles'> & { roles: readonly AskedRole[] },
 ): Plan => ({
   policy: { name, version },
   lane: ask.lane,
@@ -58,8 +70,10 @@ export const planOf = (
   ticket: ask.ticket,
 })
 
-/** SHA-256 of the plan as canonical JSON, in hex. */
-export const planHash = (plan: Plan): string => createHash('sha256').update(canonicalJson(plan)).digest('hex')
+/** SHA-256 as canonical JSON, in hex. */
+const digestOf = (value: unknown): string => createHash('sha256').update(canonicalJson(value)).digest('hex')
+
+export const planHash = (plan: Plan): string => digestOf(plan)
 
 /**
  * A plan with less in it: shorter, or with fewer of its roles. Text is why it is no part of the plan: as the second

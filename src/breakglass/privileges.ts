@@ -1,11 +1,18 @@
 import type { AskableRole } from '../ledger/grant-roles.ts'
 
+/** A role, and where it was asked for. */
+export type AskedRole = AskableRole & { namespace?: string | undefined }
+
 /** Longer statements are cut, and say so: nobody reads on at three at night. */
 const MAX_WORDS = 600
 
 /** What a role lets do, in words for whoever decides about it; what cannot be put in words stands as it is written. */
-export function privilegesOf({ engine, spec }: Pick<AskableRole, 'engine' | 'spec'>): string[] {
-  const words = engine === 'kubernetes' ? onCluster(spec) : onDatabase(spec)
+export function privilegesOf({
+  engine,
+  spec,
+  namespace,
+}: Pick<AskedRole, 'engine' | 'spec' | 'namespace'>): string[] {
+  const words = engine === 'kubernetes' ? onCluster(spec, namespace) : onDatabase(spec)
   return (words.length > 0 ? words : ['what the target gives to every login']).map(cut)
 }
 
@@ -23,7 +30,8 @@ function onDatabase(spec: AskableRole['spec']): string[] {
   ]
 }
 
-function onCluster(spec: AskableRole['spec']): string[] {
+/** `namespace`: the one it was asked for in. */
+function onCluster(spec: AskableRole['spec'], namespace: string | undefined): string[] {
   const text = (name: string): string => (typeof spec[name] === 'string' ? spec[name] : '')
   const kind = text('kubernetes_role_type') || 'Role'
   const what = text('service_account_name')
@@ -40,6 +48,10 @@ function onCluster(spec: AskableRole['spec']): string[] {
   ]
   return [
     ...(what === '' ? [] : [what]),
-    ...(namespaces.length > 0 ? [`in namespaces ${namespaces.join(', ')}`] : []),
+    ...(namespace !== undefined
+      ? [`in the namespace ${namespace}`]
+      : namespaces.length > 0
+        ? [`in namespaces ${namespaces.join(', ')}`]
+        : []),
   ]
 }

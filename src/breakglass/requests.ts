@@ -1,3 +1,4 @@
+import type { CheckRoleFields } from '../lease/role-fields.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { findGrantLeases } from '../ledger/grant-leases.ts'
 import { grantEvents } from '../ledger/grants.ts'
@@ -44,6 +45,7 @@ export function createRequests(parts: {
   ledger: Ledger
   moves: Moves
   checkTicket: CheckTicket
+  checkFields: CheckRoleFields
   accessActions: readonly GrantAction[]
 }): Requests {
   const { ledger } = parts

@@ -7,6 +7,7 @@ import { type GrantVote, votesOf } from '../ledger/grant-votes.ts'
 import { findGrant, type Grant } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { Actor } from './actor.ts'
+import { asOfNow } from './newest.ts'
 import { type Policy, policyOf } from './policies.ts'
 
 /** Everything that what somebody may do to a grant depends on, read together. */
@@ -28,8 +29,9 @@ export async function loadSituation(db: Db, grantId: string, actor: Actor): Prom
   return grant && (await situationsOf(db, [grant], actor))[0]
 }
 
-export async function situationsOf(db: Db, grants: readonly Grant[], actor: Actor): Promise<Situation[]> {
+export async function situationsOf(db: Db, grants: readonly Grant[], caller: Actor): Promise<Situation[]> {
   if (grants.length === 0) return []
+  const [actor = caller] = await asOfNow(db, [caller])
   const ids = grants.map(({ id }) => id)
   const policyRows = await findBreakGlassPoliciesById(db, [
     ...new Set(grants.map(({ policyId }) => policyId)),
@@ -38,7 +40,7 @@ export async function situationsOf(db: Db, grants: readonly Grant[], actor: Acto
   const votes = await votesOf(db, ids)
   const extensions = await extensionsOf(db, ids)
   const reviews = await reviewsOf(db, ids)
-  const blocked = (await blockedAmong(db, [actor.id])).length > 0
+  const blocked = (await blockedAmong(db, [actor])).length > 0
   return grants.map((grant) => {
     const own = <Row extends { grantId: string }>(rows: readonly Row[]): Row[] =>
       rows.filter(({ grantId }) => grantId === grant.id)

@@ -1,14 +1,16 @@
 import type { Detail } from '../audit/event.ts'
 import type { Db } from '../ledger/db.ts'
 import { blockedAmong } from '../ledger/grant-reviews.ts'
-import { deadMounts, rolesUnchanged } from '../ledger/grant-roles.ts'
+import { deadMounts } from '../ledger/grant-roles.ts'
 import { endVotes, type GrantVote } from '../ledger/grant-votes.ts'
 import type { Grant } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Actor, isSamePerson } from './actor.ts'
 import { setsOf } from './eligibility.ts'
 import type { Moves } from './moves.ts'
+import { asOfNow } from './newest.ts'
 import type { Plan } from './plan.ts'
+import { planStands } from './plan-stands.ts'
 import type { Policy } from './policies.ts'
 import { isMet, leavesOf, type Voter } from './quorum.ts'
 import type { GrantEvent, GrantState } from './states.ts'
@@ -45,9 +47,8 @@ export async function recheck(db: Db, { grant, policy, votes }: Standing): Promi
   }
   if (!policy.isLive) return lapse('void', 'voided', 'the policy has changed')
   const { roles } = grant.plan as unknown as Plan
-  const pinned = roles.map(({ role_id, target_id }) => ({ roleId: role_id, targetId: target_id }))
-  if (!(await rolesUnchanged(db, pinned))) return lapse('void', 'voided', 'a role or its target has changed')
-  if ((await blockedAmong(db, [grant.requesterId])).length > 0) {
+  if (!(await planStands(db, roles))) return lapse('void', 'voided', 'a role or its target has changed')
+  if ((await blockedAmong(db, [grant.requester as Actor])).length > 0) {
     return lapse('void', 'voided', 'the requester has been blocked')
   }
   const requester = grant.requester as Actor
@@ -76,23 +77,37 @@ export const standingVotes = ({ grant, votes }: Pick<Standing, 'grant' | 'votes'
 /** Numbers of yeses by people who may not vote any more. */
 async function lostVotes(db: Db, { grant, policy, votes }: Standing): Promise<number[]> {
   const standing = standingVotes({ grant, votes })
-  if (standing.length === 0) return []
-  const blocked = await blockedAmong(
-    db,
-    standing.map(({ voterId }) => voterId),
-  )
-  const dead = await deadMounts(
-    db,
-    standing.map(({ voter }) => actorOfVote(voter).mount),
-  )
+  const counting = await votesThatCount(db, policy, standing)
   return standing
     .filter(
-      ({ voterId, voter, decision }) =>
-        blocked.includes(voterId) ||
-        dead.includes(actorOfVote(voter).mount) ||
-        !mayCount(actorOfVote(voter), grant, policy, decision),
+      (vote) => !counting.includes(vote) || !mayCount(actorOfVote(vote.voter), grant, policy, vote.decision),
     )
     .map(({ number }) => number)
+}
+
+/**
+ * Of these votes, those by people of whom nobody has learnt anything since that takes them out: a block, a mount that
+ * is gone, a newer login that has them out of a set for which their vote was counted.
+ */
+export async function votesThatCount(
+  db: Db,
+  { spec }: Pick<Policy, 'spec'>,
+  votes: readonly GrantVote[],
+): Promise<GrantVote[]> {
+  if (votes.length === 0) return []
+  const voters = votes.map(({ voter }) => actorOfVote(voter))
+  const blocked = await blockedAmong(db, voters)
+  const dead = await deadMounts(
+    db,
+    voters.map(({ mount }) => mount),
+  )
+  const now = await asOfNow(db, voters)
+  return votes.filter(({ voterId, sets }, i) => {
+    const voter = now[i]
+    if (!voter || blocked.includes(voterId) || dead.includes(voter.mount)) return false
+    const isIn = setsOf(voter, spec)
+    return sets.every((set) => isIn.includes(set))
+  })
 }
 
 export const actorOfVote = (voter: GrantVote['voter']): Actor => voter as unknown as Actor

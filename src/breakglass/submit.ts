@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
+import type { CheckRoleFields } from '../lease/role-fields.ts'
 import { findBreakGlassPolicy } from '../ledger/break-glass-policies.ts'
 import { type Db, type Ledger, lockNamed } from '../ledger/db.ts'
-import { findBlock, overdueReview } from '../ledger/grant-reviews.ts'
+import { findBlockOf, overdueReview } from '../ledger/grant-reviews.ts'
 import { type AskableRole, askableRoles } from '../ledger/grant-roles.ts'
 import { stuckTargets } from '../ledger/grant-timers.ts'
 import { countLiveGrants, findGrantByKey, type Grant, type GrantPatch } from '../ledger/grants.ts'
@@ -33,14 +34,14 @@ export type Submit = (
   },
 ) => Promise<Grant>
 
-type Parts = { ledger: Ledger; moves: Moves; checkTicket: CheckTicket }
+type Parts = { ledger: Ledger; moves: Moves; checkTicket: CheckTicket; checkFields: CheckRoleFields }
 
 /**
  * Rows 1 to 3. Who asks, and as whom, is the actor's proof alone. Throws 403 to whom the policy does not let ask, or who
  * is blocked; 400 for what it does not offer; 409 for an idempotency key used before, and past the number of live grants.
  */
 export const createSubmit =
-  ({ ledger, moves, checkTicket }: Parts): Submit =>
+  ({ ledger, moves, checkTicket, checkFields }: Parts): Submit =>
   async (ask, { actor, idempotencyKey, controlAccessor }) => {
     const key = idempotencyKey === undefined ? null : createHash('sha256').update(idempotencyKey).digest()
     if (key) await refuseRepeat(ledger, actor, key)
@@ -48,11 +49,12 @@ export const createSubmit =
     const policy = row && policyOf(row)
     if (!policy || !mayAsk(actor, policy.spec)) throw notParty()
     const checked = checkAsk(ask, policy)
-    const roles = checkRoles(ask, policy, checked.lane, await askableRoles(ledger, ask.roles))
+    const how = { lane: checked.lane, checkFields }
+    const roles = checkRoles(ask, policy, how, await askableRoles(ledger, ask.roles))
     const ticketState = await ticketStateOf(checkTicket, policy, actor, { ...checked, roles: ask.roles })
     return ledger.transaction(async (db) => {
       // What is counted here must still hold when it is written.
-      await lockNamed(db, `break-glass requester ${actor.id}`)
+      await lockNamed(db, `break-glass requester ${actor.person || actor.id}`)
       const now = await checkRequester(db, actor, policy, { lane: checked.lane, roles })
       const plan = planOf(policy, {
         lane: checked.lane,
@@ -159,7 +161,7 @@ async function checkRequester(
       'conflict',
       `an earlier access to ${stuck.name} has not ended yet: nothing new is given there`,
     )
-  const { live, now } = await countLiveGrants(db, actor.id, policy.name)
+  const { live, now } = await countLiveGrants(db, actor, policy.name)
   if (live >= policy.spec.max_live) {
     throw new BrokerError(
       'conflict',
@@ -174,15 +176,15 @@ async function checkRequester(
 /** Why somebody may ask for nothing now, or not for these roles; undefined when they may. */
 export async function requesterFault(
   db: Db,
-  actor: Pick<Actor, 'id'>,
+  actor: Pick<Actor, 'id' | 'person'>,
   paths: readonly string[],
 ): Promise<string | undefined> {
-  const block = await findBlock(db, actor.id)
+  const block = await findBlockOf(db, actor)
   if (block)
     return `you are blocked since ${block.since.toISOString()}, until a security officer settles request ${block.grantId}`
-  const overdue = await overdueReview(db, actor.id, paths)
+  const overdue = await overdueReview(db, actor, paths)
   if (!overdue) return undefined
-  return overdue.requesterId === actor.id
+  return overdue.isOwn
     ? 'the review of an earlier request of yours is overdue'
     : `the review of an earlier request for ${overdue.path} is overdue`
 }

@@ -6,7 +6,7 @@ import { within } from '../lib/pause.ts'
 import { ACTION, conflict, partiesIn } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
 import { type Act, act } from './actions.ts'
-import { isSamePerson } from './actor.ts'
+import { type Actor, isSamePerson } from './actor.ts'
 import { nextLook } from './clock.ts'
 import { won } from './deciding.ts'
 import { asOneOf, partiesOf } from './parties.ts'
@@ -43,7 +43,7 @@ export function createSuspensions({ ledger, moves, ender, wake }: AccessParts): 
     resume: ({ comment, ...ask }) =>
       act(ledger, ask, ACTION.resume, async (db, situation) => {
         const { grant, actor } = situation
-        if ((await blockedAmong(db, [grant.requesterId])).length > 0)
+        if ((await blockedAmong(db, [grant.requester as Actor])).length > 0)
           throw conflict('its requester is blocked')
         const who = asOneOf(partiesIn(situation), ['officer', 'owner'])
         const isLast = isSecond(situation, 'resume')

@@ -78,7 +78,7 @@ export function wholeRequest(situation: Situation, beside: Beside, actions: read
       decided_at: when(decidedAt),
       votes: votes.filter((vote) => vote.round === round).map((vote) => shownVote(vote, grant)),
     })),
-    leases: beside.leases.map(shownLease),
+    leases: beside.leases.map((lease) => shownLease(lease, beside.events)),
     reviews: reviews.map(({ number, at, outcome, reviewer, checklist, finding, caseId, jws }) => ({
       number,
       at: when(at),
@@ -143,7 +143,10 @@ export function quorumOf({ grant, policy, votes }: Pick<Situation, 'grant' | 'po
   }
 }
 
-const shownLease = ({ leaseId, path, targetName, account, state, expiresAt, accessEndedAt }: GrantLease) => ({
+const shownLease = (
+  { leaseId, path, targetName, account, state, expiresAt, accessEndedAt }: GrantLease,
+  events: readonly GrantEventRow[],
+) => ({
   lease_id: leaseId,
   path,
   target: targetName,
@@ -151,7 +154,14 @@ const shownLease = ({ leaseId, path, targetName, account, state, expiresAt, acce
   state,
   expires_at: when(expiresAt),
   access_ended_at: when(accessEndedAt),
+  /** It ends before the access does, which was extended without it. */
+  collect_anew:
+    state === 'active' &&
+    events.some(({ event, detail }) => event === 'extend' && namesAnew(detail, leaseId)),
 })
+
+const namesAnew = ({ collect_anew: ids }: GrantEventRow['detail'], leaseId: string): boolean =>
+  Array.isArray(ids) && ids.includes(leaseId)
 
 const shownDelivery = ({ destination, event, state, attempts, lastError }: Delivery) => ({
   destination,

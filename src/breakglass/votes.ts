@@ -150,7 +150,7 @@ async function castYes(
   won(await moves.record(db, { grant, event, to, who: 'approver', actor, set: patch, detail }))
   const round = { grantId: grant.id, round: 0 }
   if (lost.length > 0) await endVotes(db, { ...round, because: 'the voter no longer counts' }, lost)
-  if (plan) await carryOver(db, grant, kept, hash)
+  if (plan) await carryOver(db, grant, { kept, noes: noesOf(situation) }, hash)
   await insertVote(db, {
     ...round,
     voterId: actor.id,
@@ -174,20 +174,28 @@ function narrowedPlan({ grant, policy }: Situation, narrow: Narrow): Plan {
   throw new BrokerError('invalid_request', `Field validation failed: field "narrow" ${plan}`)
 }
 
-/** Votes for the wider plan end; where the policy lets them stand, each is cast again for the narrower one. */
-async function carryOver(db: Db, grant: Grant, kept: readonly GrantVote[], planHash: string): Promise<void> {
+/**
+ * Votes for the wider plan end; where the policy lets them stand, each is cast again for the narrower one. Who said no
+ * has said it to the request: nobody takes that back for them by asking for less.
+ */
+async function carryOver(
+  db: Db,
+  grant: Grant,
+  { kept, noes }: { kept: readonly GrantVote[]; noes: readonly GrantVote[] },
+  planHash: string,
+): Promise<void> {
   await endVotes(db, { grantId: grant.id, round: 0, because: 'the plan was narrowed' })
-  for (const { voterId, voter, decision, sets, comment } of kept) {
+  for (const { voterId, voter, decision, sets, comment } of [...kept, ...noes]) {
     await insertVote(db, { grantId: grant.id, round: 0, voterId, voter, decision, planHash, sets, comment })
   }
 }
 
+const noesOf = ({ votes }: Pick<Situation, 'votes'>): GrantVote[] =>
+  votes.filter(({ round, endedAt, decision }) => round === 0 && endedAt === null && decision === 'deny')
+
 async function castNo(db: Db, moves: Moves, situation: Situation, comment: string): Promise<void> {
   const { grant, policy, actor } = situation
-  const noes = situation.votes.filter(
-    ({ round, endedAt, decision }) => round === 0 && endedAt === null && decision === 'deny',
-  )
-  const isDenied = noes.length + 1 >= policy.spec.deny_threshold
+  const isDenied = noesOf(situation).length + 1 >= policy.spec.deny_threshold
   const to = isDenied ? 'denied' : 'pending'
   const who = partiesOf(actor, grant, policy).has('approver') ? 'approver' : 'officer'
   const set = { nextActionAt: nextActionAt(grant, policy.spec) }

@@ -33,7 +33,8 @@ export function composeAccess(
     policies,
     roleOf: roleFacts({ issuables, mounts }),
     leasesHeld: (principalId) => countHeld(ledger, principalId),
-    liveGrant: (principalId, path) => findLiveGrant(ledger, { principalId, path }),
+    liveGrant: (principalId, path, parameters = {}) =>
+      findLiveGrant(ledger, { principalId, path, parameters }),
   })
   const authMounts = createAuthMounts(ledger)
   const secrets = methodSecrets(store)

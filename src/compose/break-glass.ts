@@ -9,6 +9,7 @@ import { createRequests, type Requests } from '../breakglass/requests.ts'
 import type { CheckTicket } from '../breakglass/submit.ts'
 import { checkTicket } from '../breakglass/ticket-check.ts'
 import { createGrantLeases } from '../lease/grant-leases.ts'
+import { checkingRoleFields } from '../lease/role-fields.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { findGrant } from '../ledger/grants.ts'
 import { messageOf } from '../lib/errors.ts'
@@ -39,6 +40,7 @@ export function composeBreakGlass(base: Base, leases: LeaseSide, intervalMs: num
     ledger,
     moves,
     checkTicket: checkByPolicy,
+    checkFields: checkingRoleFields(leases.engineTypes),
     accessActions: ACCESS_ACTIONS,
   })
   const grantAccess = composeGrantAccess(base, leases, { moves, requests })

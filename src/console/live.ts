@@ -13,6 +13,9 @@ export type Connection = {
   heardAt: number | undefined
 }
 
+/** `ids` of what changed; null when nobody says which. */
+type Change = { topic: Topic; ids: string[] | null }
+
 let connection: Connection = { state: 'connecting', heardAt: undefined }
 const listeners = new Set<() => void>()
 let source: EventSource | undefined
@@ -33,6 +36,23 @@ function heard({ data }: MessageEvent<string>): void {
   become({ state: 'open', heardAt: serverClock.now() })
 }
 
+/** What is being read again, and whether it has changed once more since. */
+const rereading = new Map<Topic, boolean>()
+
+/** Reads again what a change concerns. One reading is let finish before the next, or a busy page would never show any. */
+async function reread(change: Change): Promise<void> {
+  const { topic } = change
+  if (rereading.has(topic)) {
+    rereading.set(topic, true)
+    return
+  }
+  rereading.set(topic, false)
+  await queryClient.invalidateQueries({ predicate: ({ queryKey }) => concerns(change, queryKey) })
+  const hasChanged = rereading.get(topic)
+  rereading.delete(topic)
+  if (hasChanged) void reread({ topic, ids: null })
+}
+
 function open(): void {
   close()
   source = new EventSource('/ui/events')
@@ -46,8 +66,7 @@ function open(): void {
   source.addEventListener('heartbeat', heard)
   source.addEventListener('change', (event) => {
     heard(event)
-    const change = JSON.parse(event.data) as { topic: Topic; ids: string[] | null }
-    void queryClient.invalidateQueries({ predicate: ({ queryKey }) => concerns(change, queryKey) })
+    void reread(JSON.parse(event.data) as Change)
   })
   source.addEventListener('end', lose)
   source.addEventListener('error', lose)

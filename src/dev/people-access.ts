@@ -98,9 +98,9 @@ const WATCHERS = `['security-oncall', 'security-officers', 'audit'].exists(g, g 
 
 const POLICY = `# What the sample people may do; by their groups, where a condition says so.
 
-# Ask for emergency access, vote, review. Who may do which is for the break-glass policies to say.
+# Ask for emergency access, vote, review, lift blocks. Who may do which is for the break-glass policies to say.
 path "break-glass/*" {
-  capabilities = ["create", "read", "update", "list"]
+  capabilities = ["create", "read", "update", "delete", "list"]
 }
 
 path "${DEMO.mount}creds/${DEMO.readonlyRole}" {

@@ -108,7 +108,7 @@ async function serve(
   if (request.clientRequestId !== undefined) res.setHeader('X-Request-Id', request.clientRequestId)
   const audited = auditedRequest(request, parts.audit.hash)
   const { reply: made, answered } = await onRecord({ ...parts, log }, request, audited, async () => {
-    const reply = await answer({ ...parts, ...entrance?.own }, req, res, request, {
+    const reply = await answer({ ...parts, ...entrance?.reaches?.(parts) }, req, res, request, {
       delivery,
       audited,
       entrance,

@@ -2,7 +2,7 @@ import type { Caller } from '../breakglass/access-parts.ts'
 import type { Granted } from '../breakglass/credentials.ts'
 import type { Requests } from '../breakglass/requests.ts'
 import { action, COMMENTED, type Parts, present, REASON, SEEN, VERSION } from './break-glass-action.ts'
-import { callerActor, requestReply, viewerOf } from './break-glass-caller.ts'
+import { callerActor, decidingOn, requestReply, viewerOf } from './break-glass-caller.ts'
 import type { Reply } from './envelope.ts'
 import { commaList, defaulted, duration, type Fields, required, text } from './fields.ts'
 import { shownTerms } from './lease-answers.ts'
@@ -60,8 +60,7 @@ const callerOf = (call: Call): Caller => ({
   actor: callerActor(call),
   principal: call.principal,
   reading: call.reading,
-  decide: (path, approvedAs) =>
-    call.policy.decide({ principal: call.principal, operation: 'read', path, approvedAs }),
+  decide: decidingOn(call.policy, call.principal),
   onUndelivered: (undo) => call.onUndelivered(undo),
 })
 

@@ -4,7 +4,18 @@ import type { Requests } from '../breakglass/requests.ts'
 import { parseDuration } from '../lib/duration.ts'
 import { action, present, refused, SEEN, VERSION } from './break-glass-action.ts'
 import { callerActor, requestReply, viewerOf } from './break-glass-caller.ts'
-import { commaList, defaulted, duration, type Fields, int, map, oneOf, required, text } from './fields.ts'
+import {
+  commaList,
+  defaulted,
+  duration,
+  type Fields,
+  int,
+  json,
+  map,
+  oneOf,
+  required,
+  text,
+} from './fields.ts'
 import { type Answer, type Call, handle, type Route } from './route.ts'
 
 /** Asking for access, and what people say to it; relative to `break-glass/`. */
@@ -46,7 +57,7 @@ const LIST_FIELDS = {
 
 const ASK_FIELDS = {
   policy: required(text, 'missing policy: which break-glass policy to ask under'),
-  roles: required(commaList, 'missing roles: the paths of what to ask for'),
+  roles: required(json, 'missing roles: the paths of what to ask for'),
   reason: defaulted(text, ''),
   ticket: defaulted(text, ''),
   duration,
@@ -61,15 +72,39 @@ async function list(requests: Requests, call: Call<typeof LIST_FIELDS>): Promise
 }
 
 async function submit(requests: Requests, call: Call<typeof ASK_FIELDS>): Promise<Answer> {
-  const { policy, roles, reason, ticket, duration: durationSeconds, lane } = call.fields
+  const { policy, reason, ticket, duration: durationSeconds, lane } = call.fields
+  const { roles, namespaces } = rolesOf(call.fields.roles)
   const actor = callerActor(call)
   about({ details: { policy, roles } })
   const made = await requests.submit(
-    { policy, roles, reason, ticket, durationSeconds, lane },
+    { policy, roles, namespaces, reason, ticket, durationSeconds, lane },
     { actor, idempotencyKey: call.idempotencyKey },
   )
   return requestReply(requests, made.id, { actor, seesAll: true })
 }
+
+/** Each is a path, or an object of one and where in a cluster the role is to be had. */
+function rolesOf(sent: unknown): { roles: string[]; namespaces: Record<string, string> } {
+  const namespaces: Record<string, string> = {}
+  const paths = Array.isArray(sent)
+    ? sent.map((item: unknown) => {
+        const { path, kubernetes_namespace: namespace, ...others } = map.read(item) ?? { path: item }
+        if (typeof path !== 'string' || Object.keys(others).length > 0 || (namespace && !isText(namespace))) {
+          throw refused('roles', 'holds something that is neither a path nor {path, kubernetes_namespace}')
+        }
+        if (isText(namespace) && (namespaces[path] ?? namespace) !== namespace) {
+          throw refused('roles', `names ${JSON.stringify(path)} in two namespaces: ask for each on its own`)
+        }
+        if (isText(namespace)) namespaces[path] = namespace
+        return path
+      })
+    : sent
+  const roles = commaList.read(paths)
+  if (roles === undefined || roles.length === 0) throw refused('roles', 'is no list of paths')
+  return { roles, namespaces }
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
 /** Each answers the request as it is after it. */
 const actionRoutes = (requests: Requests): Route[] => [

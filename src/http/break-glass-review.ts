@@ -1,6 +1,6 @@
 import { CHECKS, type Checklist } from '../breakglass/review.ts'
 import { action, type Parts, present, REASON, refused, VERSION } from './break-glass-action.ts'
-import { callerActor, viewerOf } from './break-glass-caller.ts'
+import { viewerOf } from './break-glass-caller.ts'
 import { bool, defaulted, type Fields, map, oneOf, required, text } from './fields.ts'
 import { type Answer, handle, type Route } from './route.ts'
 

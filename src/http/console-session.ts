@@ -18,7 +18,8 @@ const MAY = {
 } as const
 
 /** Whether ids of what changed may be told, by topic. */
-const IDS = { leases: MAY.leases, grants: MAY.break_glass, targets: MAY.targets } as const
+// Whoever may ask sees their own requests, and of everybody's the ids no more than the rest.
+const IDS = { leases: MAY.leases, grants: ['sudo', 'break-glass/requests'], targets: MAY.targets } as const
 
 /** What the console asks of the server about itself, relative to `ui/`: no part of the API. */
 export function consoleRoutes(parts: Omit<ConsoleParts, 'folder' | 'events' | 'sessions'>): Route[] {

@@ -30,7 +30,7 @@ export type Visit = {
   res: ServerResponse
   enter: Enter
   /** The routes of `ui/`: an entrance to them has this for its table. */
-  own: NonNullable<Entrance['own']>
+  own: NonNullable<Entrance['reaches']>
 }
 
 /** Whose browser it is, if it is signed in. */

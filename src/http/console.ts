@@ -60,8 +60,17 @@ const MOUNT = {
 
 function ownTable(parts: ConsoleParts): Visit['own'] {
   const routes = consoleRoutes(parts)
-  return { findMount: async () => MOUNT, routesOf: () => routes }
+  return () => ({ findMount: async () => MOUNT, routesOf: () => routes })
 }
+
+/**
+ * All but logins and tokens: what they answer with is the very token that the cookie keeps from the page's scripts, and
+ * another like it.
+ */
+const WITHOUT_TOKENS: NonNullable<Entrance['reaches']> = ({ findMount, routesOf }) => ({
+  findMount,
+  routesOf: (type, path) => (path.startsWith('auth/') ? [] : routesOf(type, path)),
+})
 
 type Call = {
   serve(visit: Visit): Promise<void>
@@ -107,12 +116,13 @@ async function callApi(visit: Visit): Promise<void> {
   await visit.enter({
     url: visit.req.originalUrl.slice('/ui'.length),
     token: session?.token.reveal(),
+    reaches: WITHOUT_TOKENS,
     told: knownOr401,
   })
 }
 
 async function readMethods({ enter, own }: Visit): Promise<void> {
-  await enter({ url: '/v1/ui/session/methods', token: undefined, parameters: {}, own })
+  await enter({ url: '/v1/ui/session/methods', token: undefined, parameters: {}, reaches: own })
 }
 
 async function readSession(visit: Visit): Promise<void> {
@@ -121,7 +131,7 @@ async function readSession(visit: Visit): Promise<void> {
     url: '/v1/ui/session',
     token: session?.token.reveal(),
     parameters: {},
-    own: visit.own,
+    reaches: visit.own,
     told: knownOr401,
     finish: async (reply) => (session ? shownSession(reply, session) : NOT_SIGNED_IN),
   })
@@ -137,7 +147,7 @@ async function signIn(visit: Visit): Promise<void> {
     url: '/v1/ui/session',
     token: given || undefined,
     parameters: {},
-    own,
+    reaches: own,
     finish: async (reply) => {
       const { cookie, session } = await parts.sessions.begin(sensitive(given), { way: 'token' })
       if (before) await parts.sessions.end(before.id)
@@ -165,7 +175,7 @@ async function signOut(visit: Visit): Promise<void> {
     url: '/v1/ui/session',
     token: session?.token.reveal(),
     parameters: {},
-    own,
+    reaches: own,
     told: (reply, request) => {
       setCookie(res, SESSION_COOKIE, '', { ...SESSION_PLACE, seconds: 0, secure: isSecure(req) })
       return knownOr401(reply, request)
@@ -197,7 +207,7 @@ async function follow(visit: Visit): Promise<void> {
     url: '/v1/ui/events',
     token: session?.token.reveal(),
     parameters: {},
-    own: visit.own,
+    reaches: visit.own,
     told: knownOr401,
     finish: async (reply) => {
       if (!session) return NOT_SIGNED_IN

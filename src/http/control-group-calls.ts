@@ -5,6 +5,7 @@ import type { Wrapping } from '../identity/wrapping.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { sensitive } from '../lib/sensitive.ts'
 import type { Principal } from '../policy/principal.ts'
+import { decidingOn } from './break-glass-caller.ts'
 import type { Reply } from './envelope.ts'
 import type { text } from './fields.ts'
 import { leased } from './lease-answers.ts'
@@ -62,7 +63,7 @@ function callerOf(call: OpenCall, principal: Principal): Caller {
     actor: actorOf(principal, call.source),
     principal,
     reading,
-    decide: (path, approvedAs) => call.policy.decide({ principal, operation: 'read', path, approvedAs }),
+    decide: decidingOn(call.policy, principal),
     onUndelivered: call.onUndelivered,
   }
 }

@@ -3,6 +3,8 @@ import type { AccessParts, Request } from './access.ts'
 import type { WireReply } from './envelope.ts'
 import type { Parameters } from './ports.ts'
 
+export type Reachable = Pick<AccessParts, 'findMount' | 'routesOf'>
+
 export type HttpRequest = IncomingMessage & { originalUrl: string }
 
 /** A way in besides `/v1/`, whose requests go through the same checks and stand on the same record. */
@@ -12,8 +14,8 @@ export type Entrance = {
   token: string | undefined
   /** In place of the body or the query. */
   parameters?: Parameters
-  /** A table of its own, in place of what is mounted. */
-  own?: Pick<AccessParts, 'findMount' | 'routesOf'>
+  /** What can be reached through it, of everything there is. */
+  reaches?(all: Reachable): Reachable
   /** Makes of a good answer what its caller gets; throws to refuse it after all. Part of what is put on record. */
   finish?(reply: WireReply, request: Request): Promise<WireReply>
   /** How the caller is told, whatever came of it. */

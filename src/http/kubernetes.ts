@@ -156,7 +156,7 @@ function shownTarget(target: Target | undefined): Answer {
 
 async function giveCredentials(parts: Parts, call: Call<typeof CREDS_FIELDS>): Promise<Reply> {
   const roleName = call.capture('name')
-  if (await parts.controlGroups.isClosed(call.principal, call.reading.revision, call.path)) {
+  if (await parts.controlGroups.isClosed(call.principal, call.reading.revision, call)) {
     throw new BrokerError(
       'permission_denied',
       'others have to agree to it first: ask for it at break-glass/requests',

@@ -12,7 +12,7 @@ export const renewalChecks = (
   holderOf: (tokenId: string) => Promise<Principal>,
 ): Pick<RenewAsk, 'mayTouch' | 'stillAllowed'> => ({
   mayTouch: mayTouch(call),
-  async stillAllowed({ tokenId, path, mountType, asked }) {
+  async stillAllowed({ tokenId, path, mountType, asked }, grant) {
     const { parameters, policy, principal } = call
     const holder = tokenId === principal.tokenId ? principal : await holderOf(tokenId)
     // Kubernetes credentials are asked for by writing, with fields that policy may go by.
@@ -23,6 +23,8 @@ export const renewalChecks = (
       path,
       parameters: isWritten ? asked : parameters,
       again: true,
+      // People have said yes to it, and it ends with what they said yes to: the holder needs no rule of their own.
+      ...(grant && { approvedAs: grant }),
     })
     if (decision.allowed) return true
     // The caller may renew leases; it is the holder who may have this one no more.

@@ -63,7 +63,7 @@ function placeOf(cursor: string): LeasePlace {
 
 const time = (at: Date | null): string | null => at?.toISOString() ?? null
 
-export function shownLease(lease: ListedLease) {
+function shownLease(lease: ListedLease) {
   const { path, mountPath } = lease
   return {
     lease_id: wireLeaseId(lease),

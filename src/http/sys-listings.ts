@@ -3,7 +3,7 @@ import type { Ender } from '../lease/ender.ts'
 import type { DetailedLease, LeaseListing, OwnedLease } from '../lease/listing.ts'
 import type { LeaseSummary, Window } from '../lease/summary.ts'
 import type { TargetHealth } from '../lease/target-listing.ts'
-import { wireLeaseId } from '../lease/wire-id.ts'
+import { splitLeaseId, wireLeaseId } from '../lease/wire-id.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Principal, principalId } from '../policy/principal.ts'
 import { commaList, type Decoded, defaulted, type Fields, int, oneOf, text } from './fields.ts'
@@ -58,7 +58,7 @@ export function sysListingRoutes(parts: Parts): Route[] {
       path: 'leasehold/leases-self',
       on: {
         read: handle(PAGE_FIELDS, async ({ fields, principal }) => {
-          const question = { ...readLeaseQuestion(fields), principalId: principalId(principal) }
+          const question = { ...readLeaseQuestion(fields), ...heldBy(principal) }
           return { data: shownLeasePage(await listing.page(question), await now()) }
         }),
       },
@@ -90,10 +90,14 @@ export function sysListingRoutes(parts: Parts): Route[] {
   ]
 }
 
+/** In place of a lease that there is not: whoever may not have those of others is not told which there are. */
+const NOBODYS = { id: '', path: '', tokenId: '', principalId: '' }
+
 async function readDetail(parts: Parts, call: Call): Promise<Answer> {
-  const lease = await parts.listing.detail(call.capture('lease_id'))
+  const leaseId = call.capture('lease_id')
+  const lease = await parts.listing.detail(leaseId)
+  await mayTouch(call)(lease ?? { ...NOBODYS, ...splitLeaseId(leaseId) })
   if (!lease) throw new BrokerError('not_found', 'there is no such lease')
-  await mayTouch(call)(lease)
   const [holder, may] = await Promise.all([
     parts.holder(lease.tokenId).catch(() => undefined),
     mayDo(call, lease),
@@ -133,8 +137,8 @@ async function revokeAll({ listing, ender, now }: Parts, call: Call<typeof REVOK
   const judged = await Promise.all(
     ids.map(async (id) => {
       const lease = owners.get(id)
-      const refused = lease && (await refusal(lease)) !== undefined
-      return { id, lease: refused ? undefined : lease, outcome: outcomeOf(lease, refused ?? false) }
+      const refused = (await refusal(lease ?? NOBODYS)) !== undefined
+      return { id, lease: refused ? undefined : lease, outcome: outcomeOf(lease, refused) }
     }),
   )
   const started = judged.flatMap(({ lease, outcome }) => (lease && outcome === 'started' ? [lease] : []))
@@ -155,8 +159,8 @@ async function revokeAll({ listing, ender, now }: Parts, call: Call<typeof REVOK
 const NAMED_AT_MOST = 50
 
 function outcomeOf(lease: OwnedLease | undefined, refused: boolean): Outcome {
-  if (!lease) return 'unknown'
   if (refused) return 'denied'
+  if (!lease) return 'unknown'
   return lease.state === 'revoked' ? 'already_ended' : 'started'
 }
 
@@ -183,3 +187,9 @@ function shownSummary(window: Window, summary: LeaseSummary) {
     now: now.toISOString(),
   }
 }
+
+/** Those of whoever logged in; without a login those of the token alone, as others of its tree were given to others. */
+const heldBy = (principal: Principal) => ({
+  principalId: principalId(principal),
+  ...(principal.entityId === '' && { tokenId: principal.tokenId }),
+})

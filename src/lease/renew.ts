@@ -3,6 +3,7 @@ import type { Account, Created, EngineType } from '../engine/engine.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { ledgerFlight } from '../ledger/flight.ts'
 import { type Extension, extendLeases, findRenewable, type Renewable } from '../ledger/lease-renewal.ts'
+import { findInForce, type LiveGrant } from '../ledger/live-grants.ts'
 import { batcher } from '../lib/batcher.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
 import { checkGranting, type MayGrant } from '../lib/granting.ts'
@@ -20,10 +21,10 @@ export type RenewAsk = {
   /** Whether the caller may renew a lease of this holder. */
   mayTouch: MayTouch
   /**
-   * Whether policy would still let the holder have it; asked unless the role says that it need not be. May throw a
-   * refusal of its own in place of false, as `mayTouch` may.
+   * Whether policy would still let the holder have it, under the grant in force that its lease is of; asked unless the
+   * role says that it need not be. May throw a refusal of its own in place of false, as `mayTouch` may.
    */
-  stillAllowed: (holder: Renewable) => Promise<boolean>
+  stillAllowed: (holder: Renewable, grant: LiveGrant | undefined) => Promise<boolean>
 }
 
 export type Renew = (ask: RenewAsk) => Promise<LeaseTerms>
@@ -113,7 +114,8 @@ const moveEnd =
       if (found) on(found.engine, found.targetName)
       if (found?.path === path) about({ lease_id: leaseId })
       const lease = await checkRenewable(parts, path, found, mayTouch)
-      if (lease.roleSpec.recheck_on_renew !== false && !(await stillAllowed(lease))) throw denied()
+      const grant = await grantOf(parts.ledger, lease)
+      if (lease.roleSpec.recheck_on_renew !== false && !(await stillAllowed(lease, grant))) throw denied()
       checkGranting(parts.mayGrant)
       const readMs = performance.now()
       const done = await onTarget(parts.targets, lease, renewalTerms(lease, incrementSeconds))
@@ -148,14 +150,19 @@ async function checkRenewable(
   if (lease.state === 'revoking' || lease.expiresAt <= lease.now) {
     throw new BrokerError('invalid_request', 'lease expired')
   }
-  if (lease.grantOver) {
-    throw new BrokerError(
-      'invalid_request',
-      'lease is not renewable: the break-glass grant it belongs to is not active',
-    )
-  }
   if (!isRenewable(engineTypes, lease)) throw new BrokerError('invalid_request', 'lease is not renewable')
   return lease
+}
+
+/** What a grant allowed goes on only while it is in force; undefined for what no grant allowed. */
+async function grantOf(ledger: Ledger, { grantId }: Renewable): Promise<LiveGrant | undefined> {
+  if (grantId === null) return undefined
+  const grant = await findInForce(ledger, grantId)
+  if (grant) return grant
+  throw new BrokerError(
+    'invalid_request',
+    'lease is not renewable: the break-glass grant it belongs to is not active',
+  )
 }
 
 function renewalTerms(lease: Renewable, incrementSeconds: number | undefined): LeaseTerms {

@@ -51,17 +51,25 @@ export type GrantBlock = {
   requester: Document
 }
 
-/** Who of these is blocked. */
-export async function blockedAmong(db: Db, requesterIds: readonly string[]): Promise<string[]> {
-  const rows = await many<{ requesterId: string }>(
+/** Somebody, by whichever mount they come: the same id, or the same issuer's word for them ('' for nobody). */
+export type SomePerson = { id: string; person: string }
+
+/** A requester's row, and whether it is this person's: `id` and `person` are parameters or columns. */
+const isOfPerson = (g: string, id: string, person: string): string =>
+  `(${g}.requester_id = ${id} or (${person} <> '' and ${g}.requester ->> 'person' = ${person}))`
+
+/** The ids of those of them who are blocked. */
+export async function blockedAmong(db: Db, people: readonly SomePerson[]): Promise<string[]> {
+  const rows = await many<{ id: string }>(
     db,
-    'select requester_id as "requesterId" from leasehold.grant_block where requester_id = any($1)',
-    [requesterIds],
+    `select distinct p.id from unnest($1::text[], $2::text[]) as p (id, person)
+     where exists (select from leasehold.grant_block b join leasehold.access_grant g on g.id = b.grant_id
+       where b.requester_id = p.id or (g.requester_id = b.requester_id and ${isOfPerson('g', 'p.id', 'p.person')}))`,
+    [people.map(({ id }) => id), people.map(({ person }) => person)],
   )
-  return rows.map(({ requesterId }) => requesterId)
+  return rows.map(({ id }) => id)
 }
 
-/** One block for each person: the first stands. */
 /** One block for each person: the first stands. */
 export const putBlock = (
   db: Db,
@@ -82,21 +90,29 @@ export const grantBlocks = (db: Db): Promise<GrantBlock[]> =>
 export const findBlock = (db: Db, requesterId: string): Promise<GrantBlock | undefined> =>
   one<GrantBlock>(db, `${BLOCK} where b.requester_id = $1`, [requesterId])
 
+/** The one that somebody meets, by whichever of their logins they got it. */
+export const findBlockOf = (db: Db, { id, person }: SomePerson): Promise<GrantBlock | undefined> =>
+  one<GrantBlock>(
+    db,
+    `${BLOCK} where b.requester_id = $1 or (g.requester_id = b.requester_id and ${isOfPerson('g', '$1', '$2')}) order by b.since limit 1`,
+    [id, person],
+  )
+
 export const removeBlock = (db: Db, requesterId: string): Promise<number> =>
   change(db, 'delete from leasehold.grant_block where requester_id = $1', [requesterId])
 
 /** A grant whose review is overdue, of this requester or with one of these roles. */
 export const overdueReview = (
   db: Db,
-  requesterId: string,
+  { id, person }: SomePerson,
   rolePaths: readonly string[],
-): Promise<{ id: string; requesterId: string; path: string } | undefined> =>
+): Promise<{ id: string; isOwn: boolean; path: string } | undefined> =>
   one(
     db,
-    `select g.id, g.requester_id as "requesterId", coalesce(min(r.role ->> 'path'), '') as path
+    `select g.id, ${isOfPerson('g', '$1', '$3')} as "isOwn", coalesce(min(r.role ->> 'path'), '') as path
      from leasehold.access_grant g
      left join lateral jsonb_array_elements(g.plan -> 'roles') as r (role) on r.role ->> 'path' = any($2)
-     where g.state = 'review_overdue' and (g.requester_id = $1 or r.role is not null)
-     group by g.id, g.requester_id, g.requested_at order by g.requested_at limit 1`,
-    [requesterId, rolePaths],
+     where g.state = 'review_overdue' and (${isOfPerson('g', '$1', '$3')} or r.role is not null)
+     group by g.id order by g.requested_at limit 1`,
+    [id, rolePaths, person],
   )

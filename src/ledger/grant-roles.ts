@@ -31,24 +31,6 @@ export const askableRoles = (db: Db, paths?: readonly string[]): Promise<Askable
     [paths ?? null],
   )
 
-/** Whether what a plan pins is still what would be given: of each role, this version, on this target. */
-export async function rolesUnchanged(
-  db: Db,
-  pinned: readonly { roleId: string; targetId: string }[],
-): Promise<boolean> {
-  const rows = await many<{ id: string }>(
-    db,
-    `select r.id from leasehold.role r
-     join leasehold.mount m on m.id = r.mount_id and m.disabled_at is null
-     join leasehold.target t on t.mount_id = r.mount_id and t.name = r.target_name and t.removed_at is null
-     join jsonb_to_recordset($1::jsonb) as p ("roleId" text, "targetId" text)
-       on p."roleId" = r.id and p."targetId" = t.id
-     where r.replaced_at is null`,
-    [JSON.stringify(pinned)],
-  )
-  return rows.length === pinned.length
-}
-
 /** Of these paths of auth mounts, those by which nobody can be logged in any more. */
 export async function deadMounts(db: Db, paths: readonly string[]): Promise<string[]> {
   const rows = await many<{ path: string }>(

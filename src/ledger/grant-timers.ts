@@ -90,11 +90,14 @@ export const findRetired = (db: Db): Promise<{ id: string; target: string }[]> =
      order by g.id, t.name`,
   )
 
-/** Grants of somebody that still stand, or whose access does. */
+/** Grants of somebody that still stand, or whose access does; those they asked for by another mount, too. */
 export async function openGrantsOf(db: Db, requesterId: string): Promise<string[]> {
   const rows = await many<{ id: string }>(
     db,
-    `select id from leasehold.access_grant where requester_id = $1
+    `select id from leasehold.access_grant
+     where (requester_id = $1 or requester ->> 'person' in (
+         select o.requester ->> 'person' from leasehold.access_grant o
+         where o.requester_id = $1 and o.requester ->> 'person' <> ''))
        and state in ('pending', 'approved', 'activating', 'active', 'suspended') order by requested_at`,
     [requesterId],
   )

@@ -261,19 +261,19 @@ export const grantEvents = (db: Db, grantId: string): Promise<GrantEventRow[]> =
     [grantId],
   )
 
-/** Grants of one requester under a policy that still stand, or whose access may; and the ledger's time. */
+/** Grants of one person under a policy that still stand, or whose access may; and the ledger's time. */
 export async function countLiveGrants(
   db: Db,
-  requesterId: string,
+  { id, person }: { id: string; person: string },
   policyName: string,
 ): Promise<{ live: number; now: Date }> {
   const row = await one<{ live: number; now: Date }>(
     db,
     `select count(g.id) as live, leasehold.ledger_now() as now
      from leasehold.access_grant g join leasehold.break_glass_policy p on p.id = g.policy_id and p.name = $2
-     where g.requester_id = $1
+     where (g.requester_id = $1 or ($3 <> '' and g.requester ->> 'person' = $3))
        and g.state in ('pending', 'approved', 'activating', 'active', 'suspended', 'ending', 'ending_stuck')`,
-    [requesterId, policyName],
+    [id, policyName, person],
   )
   if (!row) throw new Error('a count is always answered')
   return row

@@ -71,8 +71,8 @@ const STUCK_ON = (target: string): string =>
   `(select count(*) from leasehold.lease l where l.target_id = ${target} and l.state = 'revoking'
      and l.attempts >= 6 and l.access_ended_at is null)`
 
-/** A grant under which a lease may be given now. `expires_at` is not known before it is active. */
-const GIVES = `g.state in ('activating', 'active') and (g.expires_at is null or g.expires_at > leasehold.ledger_now())`
+/** A grant under which a lease may be given now, never a drill. `expires_at` is not known before it is active. */
+const GIVES = `g.lane <> 'drill' and g.state in ('activating', 'active') and (g.expires_at is null or g.expires_at > leasehold.ledger_now())`
 
 /** Whoever ends a grant waits for those who issue under it, or they for it: then they find it ended. */
 const LIVE_GRANT = `,

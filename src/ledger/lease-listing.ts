@@ -1,5 +1,4 @@
 import { type Db, many, one } from './db.ts'
-import { startingWith } from './documents.ts'
 import type { LeaseState } from './lease-words.ts'
 
 /** A lease as a list shows it. */
@@ -34,6 +33,8 @@ export type ListedLease = {
 
 export type LeaseFilter = {
   principalId?: string | undefined
+  /** Asked for with this token. */
+  tokenId?: string | undefined
   /** Wire lease ids begin with it. */
   prefix?: string | undefined
   targetName?: string | undefined
@@ -72,7 +73,7 @@ const OF_STATE = `(l.state = any($3) or ($4 and l.state = 'revoking' and l.attem
  * is on it: each target's own order is read and merged, by the index that workers go by.
  */
 export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLease[]> {
-  const { states, after, limit, principalId, prefix, targetName, mountPath, grantId } = question
+  const { states, after, limit, principalId, tokenId, prefix, targetName, mountPath, grantId } = question
   const values = [
     after?.at ?? '-infinity',
     after?.id ?? '',
@@ -80,10 +81,11 @@ export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLe
     states.includes('stuck'),
     limit,
     principalId ?? null,
-    prefix === undefined ? null : startingWith(prefix),
+    prefix ?? null,
     grantId ?? null,
     targetName ?? null,
     mountPath ?? null,
+    tokenId ?? null,
   ]
   return many<ListedLease>(
     db,
@@ -95,17 +97,20 @@ export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLe
 }
 
 const BEHIND = `l.next_action_at >= $1::timestamptz and (l.next_action_at, l.id) > ($1::timestamptz, $2::text)`
-const ALL_OF_IT = `($6::text is null or l.principal_id = $6) and ($7::text is null or (l.path || '/' || l.id) like $7)
-  and ($8::text is null or l.grant_id = $8)`
+const ALL_OF_IT = `($6::text is null or l.principal_id = $6) and ($7::text is null or starts_with(l.path || '/' || l.id, $7))
+  and ($8::text is null or l.grant_id = $8) and ($11::text is null or l.token_id = decode($11, 'hex'))`
 const ON_TARGET = `($9::text is null or t.name = $9)
   and ($10::text is null or t.mount_id in (select m.id from leasehold.mount m where m.path = $10))`
+
+/** By index, as `like` is not in a plan for any value. Nothing comes behind the last character there can be. */
+const BEGINNING = `(l.path || '/' || l.id) ~>=~ $7 and (l.path || '/' || l.id) ~<~ ($7 || chr(1114111))`
 
 /** Plans are made for any value, so the narrowest condition that has an index of its own is said apart. */
 function liveIdsSql({ principalId, prefix, grantId }: LeaseFilter): string {
   const leading =
     (grantId !== undefined && 'l.grant_id = $8') ||
     (principalId !== undefined && 'l.principal_id = $6') ||
-    (prefix !== undefined && `(l.path || '/' || l.id) like $7`)
+    (prefix !== undefined && BEGINNING)
   if (leading) {
     return `select l.id, l.next_action_at as at from leasehold.lease l join leasehold.target t on t.id = l.target_id
       where ${leading} and l.state <> 'revoked' and ${ALL_OF_IT} and ${ON_TARGET} and ${OF_STATE} and ${BEHIND}
@@ -129,7 +134,7 @@ export async function listEndedLeases(
   db: Db,
   { after, limit, ...filter }: LeaseFilter & { after: LeasePlace | undefined; limit: number },
 ): Promise<{ leases: ListedLease[]; more: LeasePlace | undefined }> {
-  const { principalId, prefix, targetName, mountPath, grantId } = filter
+  const { principalId, tokenId, prefix, targetName, mountPath, grantId } = filter
   const place = [after?.at ?? 'infinity', after?.id ?? '']
   const window = `select l.* from leasehold.lease l
     where l.state = 'revoked' and l.ended_at <= $1::timestamptz
@@ -137,18 +142,19 @@ export async function listEndedLeases(
   const leases = await many<ListedLease>(
     db,
     `select ${COLUMNS}, ${PLACE('l.ended_at')} as place from (${window} limit ${LOOKED_AT}) l ${JOINED}
-     where ($3::text is null or l.principal_id = $3) and ($4::text is null or (l.path || '/' || l.id) like $4)
+     where ($3::text is null or l.principal_id = $3) and ($4::text is null or starts_with(l.path || '/' || l.id, $4))
        and ($5::text is null or l.grant_id = $5) and ($6::text is null or t.name = $6)
-       and ($7::text is null or m.path = $7)
+       and ($7::text is null or m.path = $7) and ($9::text is null or l.token_id = decode($9, 'hex'))
      order by l.ended_at desc, l.id desc limit $8::integer`,
     [
       ...place,
       principalId ?? null,
-      prefix === undefined ? null : startingWith(prefix),
+      prefix ?? null,
       grantId ?? null,
       targetName ?? null,
       mountPath ?? null,
       limit,
+      tokenId ?? null,
     ],
   )
   if (leases.length >= limit) return { leases, more: undefined }

@@ -27,8 +27,8 @@ export type Renewable = {
   expiresAt: Date
   hardExpiresAt: Date
   hardLimitedBy: LeaseLimit
-  /** The grant that allowed it is active no more; false for a lease without one. */
-  grantOver: boolean
+  /** The break-glass grant that allowed it. */
+  grantId: string | null
   renewals: number
   now: Date
 }
@@ -41,10 +41,7 @@ export function findRenewable(db: Db, ids: string[]): Promise<Renewable[]> {
        r.default_ttl_seconds as "defaultTtlSeconds",
        l.outlives_token as "outlivesToken", encode(k.id, 'hex') as "tokenId", l.principal_id as "principalId", k.expires_at as "tokenExpiresAt",
        l.issued_at as "issuedAt", l.expires_at as "expiresAt", l.hard_expires_at as "hardExpiresAt", l.hard_limited_by as "hardLimitedBy",
-       l.renewals, leasehold.ledger_now() as now,
-       l.grant_id is not null and not exists (
-         select 1 from leasehold.access_grant g where g.id = l.grant_id and g.state = 'active'
-           and g.expires_at > leasehold.ledger_now()) as "grantOver"
+       l.grant_id as "grantId", l.renewals, leasehold.ledger_now() as now
      from leasehold.lease l
      join leasehold.role r on r.id = l.role_id
      join leasehold.target t on t.id = l.target_id

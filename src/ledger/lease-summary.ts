@@ -13,7 +13,7 @@ export type SummaryRow = {
 }
 
 /** So many leases that ended are counted, and so many that live: of a larger ledger the window is told shorter. */
-export const ENDED_AT_MOST = 50_000
+const ENDED_AT_MOST = 50_000
 export const LIVE_AT_MOST = 200_000
 
 /** Of the `ENDED_AT_MOST` leases that ended last, when the first ended; undefined when there are not so many. */

@@ -20,7 +20,7 @@ export type ListedTarget = {
   stuckLeases: { lease_id: string; error: string; attempts: number; since: string }[]
 }
 
-export const LIVE_COUNTED = 10_000
+const LIVE_COUNTED = 10_000
 const STUCK_SHOWN = 20
 
 /** By index alone: so much is read of each target, whatever the number of leases. */

@@ -90,7 +90,11 @@ export type AuthorizerParts = {
   /** Live leases of a principal. */
   leasesHeld(principalId: string): Promise<number>
   /** The grant of a principal, in force now, that covers a path. */
-  liveGrant(principalId: string, path: string): Promise<LiveGrant | undefined>
+  liveGrant(
+    principalId: string,
+    path: string,
+    parameters: Question['parameters'] | undefined,
+  ): Promise<LiveGrant | undefined>
 }
 
 const ROOT: DecidedBy = { policy: 'root' }
@@ -117,7 +121,9 @@ export function createAuthorizer(parts: AuthorizerParts): Authorizer {
     const [leasesHeld, grant] = await Promise.all([
       needs('leases') ? leasesOf(question) : undefined,
       question.approvedAs ??
-        (needs('approval') ? parts.liveGrant(principalId(principal), question.path) : undefined),
+        (needs('approval')
+          ? parts.liveGrant(principalId(principal), question.path, question.parameters)
+          : undefined),
     ])
     const context = prepareContext(contextOf(question, { role: known?.facts, leasesHeld, approval: grant }))
     return { compiled, condition, context, grant, noSuchRole: role !== undefined && !known }

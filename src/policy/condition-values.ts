@@ -65,6 +65,7 @@ const FIELDS: { [V in VariableName]: Readonly<Record<string, Field<DecisionConte
     live: bool(({ live }) => live),
     id: string(({ id }) => id),
     policy: string(({ policy }) => policy),
+    lane: string(({ lane }) => lane),
     reason: string(({ reason }) => reason),
     ticket: string(({ ticket }) => ticket),
     approvers: strings(({ approvers }) => approvers),

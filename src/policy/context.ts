@@ -59,6 +59,8 @@ export type ApprovalFacts = {
   live: boolean
   id: string
   policy: string
+  /** `break_glass`, `standard`, `sealed`; while a drill is activated, `drill`. */
+  lane: string
   reason: string
   ticket: string
   approvers: readonly string[]
@@ -88,6 +90,7 @@ const NO_APPROVAL: ApprovalFacts = {
   live: false,
   id: '',
   policy: '',
+  lane: '',
   reason: '',
   ticket: '',
   approvers: [],

@@ -70,6 +70,23 @@ test('markup in every text that people write is shown as it was written', async 
   await Promise.all([ada, ben, dana].map((window) => window.close()))
 })
 
+test('a session is a cookie that no script can read, though the provider is on another site', async () => {
+  const { page, problems, close } = await world.browser.open()
+  const ui = world.ui.replace('127.0.0.1', 'localhost')
+  await page.goto(`${ui}/access`)
+  await button(page, 'Sign in with sample people').click()
+  await button(page, 'With a second factor as Ada Okafor').click()
+  await heading(page, 'My access').waitFor()
+  expect(page.url()).toBe(`${ui}/access`)
+  const cookies = await page.context().cookies(`${ui}/`)
+  expect(cookies.map(({ httpOnly, sameSite }) => ({ httpOnly, sameSite }))).toEqual([
+    { httpOnly: true, sameSite: 'Strict' },
+  ])
+  expect(await page.evaluate('document.cookie')).toBe('')
+  expect(problems).toEqual([])
+  await close()
+})
+
 /** Every page there is, and what is on it once it has loaded. */
 const PAGES: readonly [path: () => string, name: string][] = [
   [() => '/', 'approvals'],
@@ -101,7 +118,8 @@ describe.each([
     await out.page.goto(`${world.ui}/`)
     await loaded(out.page)
     expect(await seriousFindings(out.page)).toEqual([])
-    await picture(out.page, `sign-in-${options.colorScheme}`)
+    await screenshot(out.page, `sign-in-${options.colorScheme}`)
+    if (title === 'light') await picture(out.page, 'sign-in')
     const dana = await world.signIn('Dana Lind', options)
     const found: Record<string, unknown> = {}
     for (const [path, name] of PAGES) {

@@ -173,6 +173,27 @@ describe('questions over HTTP', () => {
     expect(payload.number).toBe(number)
   })
 
+  test('get how the log stands: its chains, its newest checkpoint, about how many events', async () => {
+    await (await broker.another()).close()
+    const { status, json } = await ask('GET', `${LOG}/state`)
+    const newest = (await ask('GET', `${LOG}/checkpoint`)).json.data
+    expect([status, json.data.checkpoint]).toEqual([
+      200,
+      { number: newest.number, hash: newest.hash, made_at: expect.any(String) },
+    ])
+    const { rows } = await broker.ledger.ledger.query<{ writer: string; seq: number }>(
+      'select writer, max(seq) as seq from leasehold.audit_event group by writer',
+    )
+    expect(json.data.events_estimate).toBeGreaterThan(0)
+    expect(json.data.writers.length).toBe(rows.length)
+    for (const { writer, last_seq } of json.data.writers) {
+      const now = rows.find((row) => row.writer === writer)
+      expect(Number(now?.seq)).toBeGreaterThanOrEqual(last_seq)
+    }
+    const plain = await as(`path "sys/leasehold/audit/state" { capabilities = ["read"] }`)
+    expect((await broker.api('GET', `${LOG}/state`, undefined, plain)).status).toBe(403)
+  })
+
   test('get the hash of a value, the same from every process', async () => {
     const input = 'a value'
     const { status, json } = await ask('POST', 'sys/audit-hash/leasehold', { input })

@@ -75,7 +75,13 @@ export async function openBreakGlassWorld(
       ledger,
       moves,
       policies: createPolicyBook({ ledger, secrets: secretsOf(secrets) }),
-      requests: createRequests({ ledger, moves, checkTicket: async () => ticket.answer, accessActions }),
+      requests: createRequests({
+        ledger,
+        moves,
+        checkTicket: async () => ticket.answer,
+        checkFields: () => {},
+        accessActions,
+      }),
     }
   }
   const mountId = newId()

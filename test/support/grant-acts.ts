@@ -1,8 +1,8 @@
 import type { Caller } from '../../src/breakglass/access-parts.ts'
 import { findPendingExtension } from '../../src/ledger/grant-extensions.ts'
 import { httpStatus } from '../../src/lib/errors.ts'
-import { asRequest, type Asked, type GrantServer, type GrantWorld } from './grant-world.ts'
 import type { Login, Name } from './grant-people.ts'
+import { type Asked, asRequest, type GrantServer, type GrantWorld } from './grant-world.ts'
 
 /** Everything that somebody may try to do to a grant, by the code that serves it over HTTP. */
 export const ACTS = [
@@ -58,11 +58,18 @@ export async function attempt(
   const review = (outcome: 'ok' | 'flagged', rotate: boolean) =>
     access.review({
       ...act,
-      ...{ outcome, checklist: { ...CHECKLIST, rotate }, finding: 'odd', caseId: 'C-1', ticketVerified: true },
+      ...{
+        outcome,
+        checklist: { ...CHECKLIST, rotate },
+        finding: 'odd',
+        caseId: 'C-1',
+        ticketVerified: true,
+      },
     })
   const doing: Record<ActName, () => Promise<unknown>> = {
     approve: () => requests.approve(vote),
-    narrow: () => requests.approve({ ...vote, narrow: { durationSeconds: durationSeconds - NARROWED_BY_SECONDS } }),
+    narrow: () =>
+      requests.approve({ ...vote, narrow: { durationSeconds: durationSeconds - NARROWED_BY_SECONDS } }),
     deny: () => requests.deny(vote),
     withdraw: () => requests.withdraw(act),
     witness: () => requests.witness(vote),
@@ -84,8 +91,7 @@ export async function attempt(
     'review-flagged': () => review('flagged', false),
     reopen: () => access.reopen(why),
     'incident-closed': () => access.incidentClosed(why, { isIncidentSystem: false }),
-    'incident-system': () =>
-      access.incidentClosed({ ...why, seesAll: true }, { isIncidentSystem: true }),
+    'incident-system': () => access.incidentClosed({ ...why, seesAll: true }, { isIncidentSystem: true }),
   }
   return asRequest(doing[does]).then(
     () => undefined,

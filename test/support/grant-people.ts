@@ -42,7 +42,7 @@ const METHODS: Record<Login, string[]> = {
   undated: ['pwd', 'hwk'],
 }
 
-export const FRESH_SECONDS = 300
+const FRESH_SECONDS = 300
 
 /** What the door would have made of their login. `requester` is the id of whoever asks in this run. */
 export function actorFor(name: Name, login: Login, now: Date, requester: string): Actor {

@@ -1,4 +1,4 @@
-import { onBehalfOf, auditedLedger } from '../../src/audit/request.ts'
+import { auditedLedger, onBehalfOf } from '../../src/audit/request.ts'
 import { openTrail } from '../../src/audit/trail.ts'
 import { type Access, createAccess } from '../../src/breakglass/access.ts'
 import { ACCESS_ACTIONS } from '../../src/breakglass/access-actions.ts'
@@ -91,7 +91,10 @@ export async function openGrantWorld(): Promise<GrantWorld> {
       insertMount(db, { id: newId(), path, type: 'oidc', description: '', config: {}, options: null }),
     )
   }
-  const servers = [await openServer(lease, lease, 'one'), await openServer(lease, await lease.process('second'), 'two')] as const
+  const servers = [
+    await openServer(lease, lease, 'one'),
+    await openServer(lease, await lease.process('second'), 'two'),
+  ] as const
   const [first] = servers
   let asks = 0
 
@@ -133,9 +136,7 @@ export async function openGrantWorld(): Promise<GrantWorld> {
         lane: lane === 'sealed' ? ('sealed' as const) : undefined,
       }
       const actor = actorFor('rita', 'key', await test.now(), requester)
-      const { id } = await asRequest(() =>
-        first.requests.submit(ask, { actor, idempotencyKey: undefined }),
-      )
+      const { id } = await asRequest(() => first.requests.submit(ask, { actor, idempotencyKey: undefined }))
       return { id, lane, requester, number }
     },
     async grant(id) {
@@ -169,7 +170,11 @@ export const asRequest = <T>(work: () => Promise<T>): Promise<T> =>
     work,
   )
 
-async function openServer({ test, target }: LeaseWorld, process: LeaseProcess, worker: string): Promise<GrantServer> {
+async function openServer(
+  { test, target }: LeaseWorld,
+  process: LeaseProcess,
+  worker: string,
+): Promise<GrantServer> {
   const bare = test.another()
   const ledger = auditedLedger(bare, openTrail(bare))
   const moves = createMoves({ ledger, tell })
@@ -178,6 +183,7 @@ async function openServer({ test, target }: LeaseWorld, process: LeaseProcess, w
     ledger,
     moves,
     checkTicket: async () => 'verified',
+    checkFields: () => {},
     accessActions: ACCESS_ACTIONS,
   })
   const { issue, ender, mounts, targets } = process

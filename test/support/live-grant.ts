@@ -1,4 +1,4 @@
-import type { Ledger } from '../../src/ledger/db.ts'
+import type { Db, Ledger } from '../../src/ledger/db.ts'
 import { newId } from '../../src/lib/ids.ts'
 
 export type GrantRow = {
@@ -37,17 +37,7 @@ export async function insertLiveGrant(
          reason, ticket, duration_seconds, requested_at, pending_expires_at, started_at, expires_at)
        values ($1, $2, $3, $4, $5, '{"display_name":"r"}', $6, 'hash', $7, $8, 600, leasehold.ledger_now(),
          leasehold.ledger_now(), leasehold.ledger_now(), leasehold.ledger_now() + make_interval(secs => $9::integer))`,
-      [
-        id,
-        policyId,
-        lane,
-        state,
-        requesterId,
-        { roles: paths.map((path) => ({ path })) },
-        reason,
-        ticket,
-        seconds,
-      ],
+      [id, policyId, lane, state, requesterId, { roles: await rolesAt(db, paths) }, reason, ticket, seconds],
     )
     for (const [at, subject] of approvers.entries()) {
       await db.query(
@@ -58,6 +48,20 @@ export async function insertLiveGrant(
     }
   })
   return { id, policyId }
+}
+
+/** As plans have them: each with the version of the role that is there now, if there is one. */
+async function rolesAt(
+  db: Db,
+  paths: readonly string[],
+): Promise<{ path: string; role_id: string | null }[]> {
+  const { rows } = await db.query<{ path: string; role_id: string | null }>(
+    `select asked.path, r.id as role_id from unnest($1::text[]) as asked (path)
+     left join (leasehold.role r join leasehold.mount m on m.id = r.mount_id and m.disabled_at is null)
+       on m.path || 'creds/' || r.name = asked.path and r.replaced_at is null`,
+    [paths],
+  )
+  return rows
 }
 
 export const setGrantState = (ledger: Ledger, id: string, state: string): Promise<unknown> =>

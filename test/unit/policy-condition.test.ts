@@ -53,6 +53,7 @@ const KNOWN: Known = {
   approval: {
     id: 'grant1',
     policy: 'emergency',
+    lane: 'break_glass',
     reason: 'down',
     ticket: 'INC-1',
     approvers: ['bob', 'eve'],

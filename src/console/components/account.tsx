@@ -1,4 +1,5 @@
 import { Button, Popover, Stack, Text } from '@mantine/core'
+import { notifications } from '@mantine/notifications'
 import { IconUser } from '@tabler/icons-react'
 import { askSession } from '../api.ts'
 import { type Session, setSession } from '../session.ts'
@@ -31,10 +32,21 @@ export function Account({ session }: { session: Session }) {
   )
 }
 
+type SignedOut = { kept_token: boolean }
+
+const KEPT = 'You are signed out. Your leases go on, and end at their own times.'
+
 function Contents({ session }: { session: Session }) {
-  const leave = useAction((revoke?: boolean) => askSession('', { method: 'DELETE', query: { revoke } }), {
-    onDone: () => setSession(null),
-  })
+  const leave = useAction(
+    (revoke?: boolean) => askSession<SignedOut>('', { method: 'DELETE', query: { revoke } }),
+    {
+      onDone: ({ kept_token: kept }) => {
+        setSession(null)
+        // The server counts again: a lease may have come or gone since the page was told.
+        if (kept && session.signed_in_by === 'oidc') notifications.show({ message: KEPT })
+      },
+    },
+  )
   const { ends_leases: leases } = session
   const ends = leases > 0 && session.signed_in_by === 'oidc'
   const words = leases === 1 ? 'lease' : `${leases} leases`

@@ -59,7 +59,7 @@ export function LeaseTable({ leases, selecting, ended }: Props) {
 function LeaseTableRow({ lease, selecting }: { lease: LeaseRow; selecting: Selecting | undefined }) {
   const selected = selecting?.has(lease) ?? false
   return (
-    <Table.Tr bg={selected ? 'var(--mantine-primary-color-light)' : undefined}>
+    <Table.Tr bg={selected ? 'var(--mantine-color-default-hover)' : undefined}>
       {selecting && (
         <Table.Td>
           <Ticked lease={lease} selecting={selecting} />

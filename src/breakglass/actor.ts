@@ -23,12 +23,12 @@ export type Actor = {
 
 /** Out of the proved principal alone: nothing that a body says makes an actor. */
 export function actorOf(principal: Principal, sourceAddress: string): Actor {
-  const { identity, displayName, accessor } = principal
+  const { identity, accessor } = principal
   const { kind, mount, subject, groups, claims, metadata, amr = [], acr = '', authTime = null } = identity
   const { iss, sub } = claims
   return {
     id: principalId(principal),
-    display_name: displayName,
+    display_name: shownName(principal),
     subject,
     mount,
     kind,
@@ -42,6 +42,29 @@ export function actorOf(principal: Principal, sourceAddress: string): Actor {
     source_address: sourceAddress,
   }
 }
+
+const MAX_NAME_CHARACTERS = 64
+
+/**
+ * `Ada Okafor (oidc-ada)`, where the login itself says how a person is called. Names are the provider's word and may be
+ * anybody's choice, so what stands in the brackets tells people apart, and no name can have brackets of its own.
+ */
+function shownName({ identity: { kind, metadata }, displayName }: Principal): string {
+  const name = kind === 'human' ? tame(metadata.name ?? '') : ''
+  return name === '' ? displayName : `${name} (${displayName})`
+}
+
+/** Without what is not seen or turns the text about, and without brackets of any script. */
+const tame = (name: string): string =>
+  [
+    ...name
+      .normalize('NFKC')
+      .replace(/\s+/g, ' ')
+      .replace(/[\p{C}\p{DI}\p{Ps}\p{Pe}]/gu, ''),
+  ]
+    .slice(0, MAX_NAME_CHARACTERS)
+    .join('')
+    .trim()
 
 /** Whoever comes in by another mount, or by another login, is no other person. */
 export const isSamePerson = (a: Pick<Actor, 'id' | 'person'>, b: Pick<Actor, 'id' | 'person'>): boolean =>

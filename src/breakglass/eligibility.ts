@@ -53,7 +53,7 @@ export function loginFault(
   if (auth_time === null) return 'log in again: your login does not say when you proved who you are'
   const age = Math.floor(now.getTime() / 1_000 - auth_time)
   if (age < -SKEW_SECONDS) return 'log in again: your login is dated in the future'
-  if (age > maxAge) return `log in again: your login is ${inWords(age)} old, and may be ${inWords(maxAge)}`
+  if (age > maxAge) return `log in again: your login is older than the ${inWords(maxAge)} allowed`
   const wanted = hardware ? rules.hardware_amr : rules.fresh_login_amr
   if (wanted.length > 0 && !wanted.some((method) => amr.includes(method))) {
     const what = hardware ? 'a second factor bound to hardware' : 'a second factor'
@@ -65,12 +65,10 @@ export function loginFault(
   return undefined
 }
 
+/** Without losing a second: it is the limit that the login was held to. */
 function inWords(seconds: number): string {
-  const [count, unit] =
-    seconds < 120
-      ? [seconds, 'second']
-      : seconds < 7_200
-        ? [Math.floor(seconds / 60), 'minute']
-        : [Math.floor(seconds / 3_600), 'hour']
+  const [unit, size] =
+    seconds % 3_600 === 0 ? ['hour', 3_600] : seconds % 60 === 0 ? ['minute', 60] : ['second', 1]
+  const count = seconds / Number(size)
   return `${count} ${unit}${count === 1 ? '' : 's'}`
 }

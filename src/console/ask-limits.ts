@@ -25,6 +25,7 @@ export type AskLimits = {
 
 export type EligiblePolicy = {
   name: string
+  description?: string
   lane: Lane
   roles: EligibleRole[]
   limits: AskLimits
@@ -46,6 +47,12 @@ const REASON_MAX = 2_000
 const TICKET_MAX = 128
 const ROLES_MAX = 20
 
+/** Those under which there is a role to ask for: the ones for an emergency first. */
+export const askable = (policies: readonly EligiblePolicy[]): EligiblePolicy[] =>
+  policies
+    .filter(({ roles }) => roles.length > 0)
+    .sort((a, b) => Number(b.lane === 'break_glass') - Number(a.lane === 'break_glass'))
+
 /** The longest that may be asked for in a lane, in whole minutes. */
 export const maxMinutes = ({ limits }: EligiblePolicy, lane: AskForm['lane']): number =>
   Math.floor(
@@ -62,6 +69,18 @@ export const emptyAsk = (policy: EligiblePolicy, lane: AskForm['lane'] = 'ordina
   reason: '',
   ticket: '',
 })
+
+/** A form that was put aside, as far as the policy still has what it names. */
+export function restoredAsk(policy: EligiblePolicy, form: AskForm): AskForm {
+  const { sealed, drill } = policy.limits
+  const had = form.lane === 'sealed' ? sealed : form.lane === 'drill' && drill
+  const { minutes, reason, ticket } = form
+  const roles = form.roles.filter((path) => policy.roles.some((role) => role.path === path))
+  return { lane: had ? form.lane : 'ordinary', roles, minutes, reason, ticket }
+}
+
+/** "1 character", "20 characters". */
+export const characters = (count: number): string => `${count} character${count === 1 ? '' : 's'}`
 
 /** What the server would refuse, by the field's name. It checks again: this saves the way there. */
 export function askProblems(policy: EligiblePolicy, form: AskForm): AskProblems {
@@ -92,7 +111,7 @@ function minutesProblem(policy: EligiblePolicy, { minutes, lane }: AskForm): str
 function reasonProblem({ limits }: EligiblePolicy, { reason }: AskForm): string | undefined {
   const { length } = reason.trim()
   if (length < limits.reason_min_length)
-    return `At least ${limits.reason_min_length} characters; these are ${length}`
+    return `At least ${characters(limits.reason_min_length)}; so far it has ${length}`
   return length > REASON_MAX ? `At most ${REASON_MAX} characters; these are ${length}` : undefined
 }
 
@@ -101,7 +120,7 @@ function ticketProblem({ limits }: EligiblePolicy, { ticket, lane }: AskForm): s
   if (text === '') return needsTicket(limits, lane) ? 'The policy asks for a ticket' : undefined
   if (text.length > TICKET_MAX) return `At most ${TICKET_MAX} characters; these are ${text.length}`
   return limits.ticket_pattern && !matches(limits.ticket_pattern, text)
-    ? `Has to look like ${limits.ticket_pattern}`
+    ? `Has to match ${limits.ticket_pattern}`
     : undefined
 }
 

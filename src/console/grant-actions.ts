@@ -20,6 +20,10 @@ export type ActionSpec = {
   /** Is about the time more that was asked for, not about the request as a whole. */
   more?: true
   danger?: true
+  /** Where nothing was activated yet it is another thing to do. */
+  beforeAccess?: { confirm: string; says: string }
+  /** What has been done, for whoever did it. */
+  done: string
 }
 
 /** As the API has it. */
@@ -37,6 +41,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'approve',
     label: 'Approve',
+    done: 'Approved',
     confirm: 'Approve access to',
     says: 'Your vote is for exactly this plan. If the plan changes, it does not count any more.',
     fields: [comment()],
@@ -45,14 +50,16 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'witness',
     label: 'Witness',
+    done: 'Witnessed',
     confirm: 'Witness access to',
-    says: 'Nobody who may approve could be reached. With your witness access is given at once, and has to be ratified later.',
+    says: 'Nobody who may approve could be reached. With your witness the requester may activate access, and it has to be ratified afterwards.',
     fields: [comment()],
     plan: true,
   },
   {
     action: 'ratify',
     label: 'Ratify',
+    done: 'Ratified',
     confirm: 'Ratify access to',
     says: 'You approve afterwards of access that was given without an approver.',
     fields: [comment()],
@@ -61,6 +68,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'approve-extension',
     label: 'Approve more time',
+    done: 'More time approved',
     confirm: 'Approve more time on',
     says: 'Access ends later by what was asked for.',
     fields: [],
@@ -70,6 +78,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'deny',
     label: 'Deny',
+    done: 'Denied',
     confirm: 'Deny access to',
     says: 'The request is over when enough people deny it; one is enough for break-glass.',
     fields: [comment(true)],
@@ -79,6 +88,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'deny-extension',
     label: 'Deny more time',
+    done: 'More time denied',
     confirm: 'Deny more time on',
     says: 'Access ends when it was going to.',
     fields: [comment(true)],
@@ -88,6 +98,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'refuse-ratification',
     label: 'Refuse to ratify',
+    done: 'Ratification refused',
     confirm: 'Refuse to ratify access to',
     says: 'Access is ended at once, and what was seen in it has to be rotated.',
     fields: [comment(true)],
@@ -97,6 +108,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'withdraw',
     label: 'Withdraw my vote',
+    done: 'Vote withdrawn',
     confirm: 'Withdraw my vote on',
     says: 'Your vote does not count any more. Access that was already activated is not ended by this.',
     fields: [],
@@ -104,6 +116,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'cancel',
     label: 'Cancel the request',
+    done: 'Request cancelled',
     confirm: 'Cancel the request for',
     says: 'Nobody can approve it any more. You can ask again.',
     fields: [],
@@ -112,6 +125,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'suspend',
     label: 'Suspend',
+    done: 'Suspended',
     confirm: 'Suspend access to',
     says: 'The accounts are ended now; nothing new is given out until somebody else resumes it. The clock runs on.',
     fields: [reason()],
@@ -120,6 +134,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'resume',
     label: 'Resume',
+    done: 'Vote to resume counted',
     confirm: 'Resume access to',
     says: 'The requester can collect new credentials until the old end.',
     fields: [comment()],
@@ -128,13 +143,19 @@ export const ACTIONS: readonly ActionSpec[] = [
     action: 'incident-closed',
     label: 'Incident closed',
     confirm: 'End access to',
-    says: 'What still waits is void, and access ends after the short grace that the policy has for this.',
+    says: 'Access ends after the short grace that the policy has for this.',
+    beforeAccess: {
+      confirm: 'Close the request for',
+      says: 'No access was given yet, and none can be any more.',
+    },
+    done: 'Incident closed',
     fields: [],
     danger: true,
   },
   {
     action: 'abandon',
     label: 'Declare the target abandoned',
+    done: 'Said that the target is given up',
     confirm: 'Abandon',
     says: 'The target does not answer, so it cannot be proved that access is over. Two people have to say that it is given up.',
     fields: [reason(), { name: 'evidence', label: 'Evidence', required: true }],
@@ -143,6 +164,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'end',
     label: 'End now',
+    done: 'Ended',
     confirm: 'End access to',
     says: 'Sessions are cut and accounts removed now. This cannot be undone.',
     fields: [reason(false)],
@@ -151,6 +173,7 @@ export const ACTIONS: readonly ActionSpec[] = [
   {
     action: 'reopen',
     label: 'Reopen the review',
+    done: 'Review reopened',
     confirm: 'Reopen the review of',
     says: 'It has to be reviewed again. What was found before stays in the record.',
     fields: [reason()],
@@ -182,6 +205,13 @@ export function actionBody(
     .filter(([, text]) => text !== '')
   return { ...Object.fromEntries(said), ...(spec.plan && { plan_hash: grant.plan_hash }) }
 }
+
+/** What its button and its dialog say about this request: nothing is ended where nothing has begun. */
+export const sayingOf = (
+  { confirm, says, beforeAccess }: ActionSpec,
+  { state }: Pick<Grant, 'state'>,
+): { confirm: string; says: string } =>
+  beforeAccess && (state === 'pending' || state === 'approved') ? beforeAccess : { confirm, says }
 
 /** Whether a refusal is about how or when the person logged in: a fresh login may get round it. */
 export const isAboutLogin = (text: string): boolean => /\blog ?in\b|second factor/i.test(text)

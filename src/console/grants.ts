@@ -12,14 +12,16 @@ export type GrantFilter = {
   limit?: number
 }
 
-export const useGrants = (filter: GrantFilter): UseQueryResult<GrantList> =>
+export const useGrants = (filter: GrantFilter, enabled = true): UseQueryResult<GrantList> =>
   useQuery({
+    enabled,
     queryKey: ['grants', 'list', filter],
     queryFn: ({ signal }) => ask<GrantList>('break-glass/requests', { query: filter, signal }),
   })
 
 export const useGrant = (id: string): UseQueryResult<Grant> =>
   useQuery({
+    enabled: id !== '',
     queryKey: ['grants', 'one', id],
     queryFn: ({ signal }) => ask<Grant>(`break-glass/requests/${encodeURIComponent(id)}`, { signal }),
   })

@@ -60,8 +60,10 @@ function open(): void {
     const missed = connection.state === 'lost'
     failures = 0
     heard(event)
-    // What happened while nobody listened was not told.
-    if (missed) void queryClient.invalidateQueries()
+    if (!missed) return
+    // What happened while nobody listened was not told, and what was being read then may never have come.
+    rereading.clear()
+    void queryClient.invalidateQueries()
   })
   source.addEventListener('heartbeat', heard)
   source.addEventListener('change', (event) => {

@@ -1,10 +1,11 @@
-import { AppShell, Burger, Group, NavLink, ScrollArea, Text } from '@mantine/core'
+import { AppShell, Badge, Burger, Group, NavLink, ScrollArea, Text, VisuallyHidden } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { type ReactNode, useEffect, useRef } from 'react'
 import { NavLink as RouterLink, useLocation } from 'react-router'
 import { Account } from './components/account.tsx'
 import { ConnectionBanner } from './components/connection-banner.tsx'
 import { SchemeToggle } from './components/scheme-toggle.tsx'
+import { useGrant, useGrants } from './grants.ts'
 import { useLiveUpdates } from './live.ts'
 import { ROUTES } from './routes.tsx'
 import type { Session } from './session.ts'
@@ -14,6 +15,8 @@ export function Shell({ session, children }: { session: Session; children: React
   const [opened, { toggle, close }] = useDisclosure(false)
   const main = useRef<HTMLElement>(null)
   const { pathname } = useLocation()
+  const at = usePlace(pathname, session)
+  const waiting = useWaiting(session)
   useLiveUpdates()
   useFocusOnArrival(pathname, main, close)
   return (
@@ -54,8 +57,16 @@ export function Shell({ session, children }: { session: Session; children: React
                 to={path}
                 end={path === '/'}
                 label={nav.label}
+                rightSection={
+                  waiting[path] ? (
+                    <Badge size="sm" variant="default">
+                      {waiting[path]}
+                      <VisuallyHidden> waiting</VisuallyHidden>
+                    </Badge>
+                  ) : undefined
+                }
                 leftSection={<nav.icon size={18} aria-hidden />}
-                active={isAt(pathname, path)}
+                active={isAt(at, path)}
                 onClick={close}
               />
             ) : null,
@@ -72,6 +83,19 @@ export function Shell({ session, children }: { session: Session; children: React
 
 const isAt = (pathname: string, path: string) =>
   path === '/' ? pathname === '/' || pathname.startsWith('/requests/') : pathname.startsWith(path)
+
+/** Where in the navigation one is: a request of one's own is part of one's access. */
+function usePlace(pathname: string, { principal_id }: Session): string {
+  const id = pathname.startsWith('/requests/') ? pathname.slice('/requests/'.length) : ''
+  const { data } = useGrant(id)
+  return id !== '' && data?.requester.id === principal_id ? '/access' : pathname
+}
+
+/** How much waits on a page, by its path; nothing for who has no part in it. */
+function useWaiting({ may }: Session): Partial<Record<string, number>> {
+  const counts = useGrants({ view: 'inbox' }, may.break_glass).data?.counts
+  return counts ? { '/': counts.inbox, '/reviews': counts.reviews_due + counts.reviews_overdue } : {}
+}
 
 /** A new page starts at its top, and the next Tab in it; not on the first load, where the browser does so by itself. */
 function useFocusOnArrival(pathname: string, main: { current: HTMLElement | null }, close: () => void): void {

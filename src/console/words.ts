@@ -46,6 +46,14 @@ export function openSets({ tree }: Quorum): QuorumSet[] {
   return short.length > 0 ? short : tree
 }
 
+/** Whether a yes of that set can still bring a request closer to its approval. */
+export const canHelp = (quorum: Quorum, { set }: QuorumSet): boolean =>
+  openSets(quorum).some((open) => open.set === set)
+
+/** The sets that say how far it is: once it is enough, those that nobody of was needed say nothing any more. */
+export const tellingSets = (quorum: Quorum): QuorumSet[] =>
+  quorum.met ? quorum.tree.filter(({ have }) => have > 0) : quorum.tree
+
 const DECISIONS: Record<Vote['decision'], string> = {
   approve: 'approved',
   deny: 'denied',
@@ -64,19 +72,33 @@ export function voidWords(vote: Vote): string | undefined {
   return vote.ended_because ? vote.ended_because.replaceAll('_', ' ') : 'the plan has changed since'
 }
 
-/** What this moment's waiting ends with: when, and what happens then. */
-export function deadlineOf(grant: ShortGrant): { at: string; label: string } | undefined {
+const isPast = (at: string | null, now: number): boolean => at !== null && Date.parse(at) <= now
+
+/** What the waiting ends with at `now` (milliseconds, the server's): when, and what happens then. */
+export function deadlineOf(grant: ShortGrant, now: number): { at: string; label: string } | undefined {
   const found: Partial<Record<ShortGrant['state'], [string | null, string]>> = {
     pending: [grant.pending_expires_at, 'expires in'],
     approved: [grant.activate_by, 'to be activated within'],
     active: [grant.expires_at, 'ends in'],
     suspended: [grant.expires_at, 'ends in'],
-    review_due: [grant.review_due_at, 'review due in'],
-    review_overdue: [grant.review_overdue_at, 'review overdue'],
+    review_due: isPast(grant.review_due_at, now)
+      ? [grant.review_overdue_at, 'review due; overdue in']
+      : [grant.review_due_at, 'review due in'],
   }
   const [at, label] = found[grant.state] ?? []
   return at && label ? { at, label } : undefined
 }
+
+/**
+ * Whether credentials that were given out under a request let nobody in any more, at `now` (milliseconds, the server's):
+ * it is suspended, it has ended, or its end has passed. While it is being activated its page may lag behind.
+ */
+export const isAccessOver = (
+  { state, expires_at }: Pick<ShortGrant, 'state' | 'expires_at'>,
+  now: number,
+): boolean =>
+  !['approved', 'activating', 'active'].includes(state) ||
+  (state === 'active' && expires_at !== null && Date.parse(expires_at) <= now)
 
 /** What somebody who looked at the request before has to know: narrowed plans and votes that do not count any more. */
 export function changesOf({ events, votes }: Pick<Grant, 'events' | 'votes'>): string[] {

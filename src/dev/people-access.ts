@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto'
 import type { Broker } from '../compose.ts'
 import { messageOf } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import { DEMO } from './demo-target.ts'
 import { type People, startPeople } from './people.ts'
-import { EMERGENCY, seedBreakGlass } from './people-grants.ts'
+import { EMERGENCY, GUARDED, seedBreakGlass, seedControlGroup } from './people-grants.ts'
 import { CLIENT_ID, SCOPES } from './people-provider.ts'
 
 /** Where the sample people log in, and what they hold then. */
@@ -59,7 +60,7 @@ function consoleAddresses(url: string): string[] {
 
 /**
  * The provider's address and secret are new at each start, and written then; role and policy are made once, and
- * whatever their owner changes afterwards stays changed.
+ * whatever their owner changes afterwards stays changed. A policy as an older version of ours made it is nobody's change.
  */
 async function letIn(broker: Broker, people: People, redirectUris: readonly string[]): Promise<void> {
   const found = await broker.mounts.find(PEOPLE_LOGIN.mount)
@@ -79,7 +80,7 @@ async function letIn(broker: Broker, people: People, redirectUris: readonly stri
     },
     { verify: true },
   )
-  if (!isNew) return
+  if (!isNew) return bringUpToDate(broker)
   await seedBreakGlass(broker)
   await broker.policies.write(PEOPLE_LOGIN.policy, POLICY)
   await broker.oidc.writeRole(mount.id, PEOPLE_LOGIN.role, {
@@ -92,6 +93,13 @@ async function letIn(broker: Broker, people: People, redirectUris: readonly stri
     token_ttl: HOUR_SECONDS,
     token_max_ttl: 12 * HOUR_SECONDS,
   })
+}
+
+async function bringUpToDate(broker: Broker): Promise<void> {
+  const found = await broker.policies.find(PEOPLE_LOGIN.policy)
+  if (!found || !OLDER.has(createHash('sha256').update(found.text).digest('hex'))) return
+  await seedControlGroup(broker)
+  await broker.policies.write(PEOPLE_LOGIN.policy, POLICY)
 }
 
 const WATCHERS = `['security-oncall', 'security-officers', 'audit'].exists(g, g in principal.groups)`
@@ -111,6 +119,20 @@ path "${DEMO.mount}creds/${DEMO.readonlyRole}" {
 path "${DEMO.mount}creds/${EMERGENCY.role}" {
   capabilities = ["read"]
   condition = "approval.live"
+}
+
+# Answers with a wrapping token that others authorize: a break-glass policy, ${GUARDED.policy}, makes it a control group.
+# Without that policy it is a role like any other.
+path "${DEMO.mount}creds/${GUARDED.role}" {
+  capabilities = ["read"]
+}
+
+path "sys/control-group/request" {
+  capabilities = ["update"]
+}
+
+path "sys/control-group/authorize" {
+  capabilities = ["update"]
 }
 
 # See who has access, and end it.
@@ -142,3 +164,9 @@ path "sys/leasehold/audit/*" {
   condition = "${WATCHERS}"
 }
 `
+
+/** What our own older versions wrote, as SHA-256 of the text. */
+const OLDER: ReadonlySet<string> = new Set([
+  '2bb8322e42d5c07ca6c76f9baca00557f1affcc1f7b7083a9eddab0b1724674f',
+  '33625b9fa75539983dc62082a816c47bd2b870c4b000396f01cae7e0eab6f94d',
+])

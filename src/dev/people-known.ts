@@ -38,6 +38,14 @@ export const PEOPLE: readonly Person[] = [
     groups: ['audit'],
     work: 'auditor: reviews afterwards',
   },
+  {
+    // Whoever was the witness of a sealed request cannot ratify it, and that takes two.
+    sub: 'emil',
+    name: 'Emil Novak',
+    email: 'emil@leasehold.example',
+    groups: ['security-oncall', 'service-owner'],
+    work: 'on call for security, and owner of the service: approves, ratifies',
+  },
 ]
 
 /** How somebody proves who they are: methods (RFC 8176) and class as the id token has them. */

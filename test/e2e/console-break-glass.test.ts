@@ -69,7 +69,7 @@ describe('a requester, two approvers and a reviewer', () => {
     await picture(ada.page, 'ask')
     await button(ada.page, 'Ask for access').click()
     const id = await idOfRequest(ada.page)
-    await heading(ada.page, 'oidc-ada: access to demo').waitFor()
+    await heading(ada.page, 'Ada Okafor (oidc-ada): access to demo').waitFor()
     await ada.page.getByText('Approve: nobody has a vote on their own request').waitFor()
     expect(await button(ada.page, 'Approve').count()).toBe(0)
     await toDecide(ben.page, 20).waitFor()
@@ -115,7 +115,7 @@ describe('a requester, two approvers and a reviewer', () => {
     await picture(ada.page, 'request')
     await act(ada.page, 'End now', 'End access to demo')
     await state(ada.page, 'review due').waitFor()
-    await dana.page.getByRole('link', { name: /oidc-ada asks for/ }).click()
+    await dana.page.getByRole('link', { name: /oidc-ada\) asks for/ }).click()
     await button(dana.page, 'Sign the review').waitFor()
     expect(await seriousFindings(dana.page)).toEqual([])
     await picture(dana.page, 'review')
@@ -134,7 +134,11 @@ describe('a requester and an approver', () => {
       world.signIn('Ben Santos'),
     ])
     await pressOn(ada.page, ada.page.getByRole('link', { name: 'Ask for access' }))
-    const id = await askByKeyboard(ada.page, { minutes: 15, reason: 'A planned change', ticket: 'CHG-7' })
+    const id = await askByKeyboard(ada.page, 'shop-change', {
+      minutes: 15,
+      reason: 'A planned change',
+      ticket: 'CHG-7',
+    })
     await pressOn(ben.page, toDecide(ben.page, 15))
     await actByKeyboard(ben.page, 'Approve', 'Approve access to demo')
     await pressOn(ada.page, button(ada.page, 'Activate access to demo'))
@@ -175,4 +179,23 @@ test('who signed in without a second factor is told, signs in again, and votes',
   await act(ada.page, 'Cancel the request', 'Cancel the request for demo')
   await state(ada.page, 'cancelled').waitFor()
   await close([ada, ben])
+})
+
+test('an ask that needs a better login is still filled in after it, once', async () => {
+  const ada = await world.signIn('Ada Okafor', { path: '/access/ask', proof: 'Without a second factor' })
+  const reason = 'The night shift cannot ship and nobody answers'
+  await fillIn(ada.page, 'shop-emergency', { minutes: 10, reason, ticket: 'INC-43' })
+  const sealed = ada.page.getByRole('radio', { name: /^Sealed lane/ })
+  await sealed.check()
+  await button(ada.page, 'Ask for access').click()
+  await button(ada.page, 'Log in again to ask').click()
+  await world.choose(ada, 'Ada Okafor', 'With a security key')
+  const written = ada.page.getByRole('textbox', { name: 'Reason' })
+  await written.waitFor()
+  expect(await written.inputValue()).toBe(reason)
+  expect(await sealed.isChecked()).toBe(true)
+  await ada.page.reload()
+  await written.waitFor()
+  expect(await written.inputValue()).toBe('')
+  await close([ada])
 })

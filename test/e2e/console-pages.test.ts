@@ -1,7 +1,7 @@
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { overflows, PHONE, screenshot, seriousFindings, type Window } from '../support/browser.ts'
-import { act, askFor, button, dialog, heading, review, state, toDecide } from './console-steps.ts'
+import { act, askFor, button, dialog, fillIn, heading, review, state, toDecide } from './console-steps.ts'
 import { type ConsoleWorld, openConsoleWorld, picture } from './console-world.ts'
 
 // What must hold of every page of the console, and what becomes of them when the server goes away.
@@ -58,7 +58,7 @@ test('markup in every text that people write is shown as it was written', async 
   await ada.page.goBack()
   await act(ada.page, 'End now', 'End access to demo', { Reason: MARKUP })
   await state(ada.page, 'review due').waitFor()
-  await dana.page.getByRole('link', { name: /oidc-ada asks for/ }).click()
+  await dana.page.getByRole('link', { name: /oidc-ada\) asks for/ }).click()
   await button(dana.page, 'Sign the review').waitFor()
   await review(dana.page, MARKUP)
   await state(dana.page, 'closed ok').waitFor()
@@ -185,14 +185,14 @@ test('a server that goes away is told of at once, and what happened meanwhile is
   // What was there can still be read, and what is tried says why it does not work.
   await ben.page.getByText('Nothing waits for you.').waitFor()
   await button(ada.page, 'Ask for access').waitFor()
-  await ada.page.getByRole('textbox', { name: 'Reason' }).fill('Asked while nobody was there')
+  await fillIn(ada.page, 'shop-change', { minutes: 30, reason: 'Asked while nobody was there', ticket: '' })
   await button(ada.page, 'Ask for access').click()
   await ada.page.getByRole('alert').getByText('Not asked').waitFor()
 
   await world.start()
   await lost.waitFor({ state: 'detached' })
   await button(ada.page, 'Ask for access').click()
-  await heading(ada.page, 'oidc-ada: access to demo').waitFor()
+  await heading(ada.page, 'Ada Okafor (oidc-ada): access to demo').waitFor()
   await toDecide(ben.page, 30).waitFor()
   expect(await dialog(ben.page, 'Approve').count()).toBe(0)
   await Promise.all([ada.close(), ben.close()])

@@ -35,8 +35,12 @@ export async function askFor(page: Page, policy: string, ask: Ask): Promise<stri
   return idOfRequest(page)
 }
 
-/** As `askFor`, under the policy that the form begins with, by somebody without a mouse. */
-export async function askByKeyboard(page: Page, ask: Ask): Promise<string> {
+/** As `askFor`, by somebody without a mouse. */
+export async function askByKeyboard(page: Page, policy: string, ask: Ask): Promise<string> {
+  await pressOn(page, page.getByRole('combobox', { name: 'Policy' }))
+  await page.getByRole('option', { name: new RegExp(`^${policy} `) }).waitFor()
+  await page.keyboard.press('ArrowDown')
+  await page.keyboard.press('Enter')
   for (const [name, text] of fieldsOf(ask)) {
     await tabTo(page, page.getByRole('textbox', { name }))
     await page.keyboard.press('Control+A')

@@ -1,8 +1,10 @@
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEMO } from '../../src/dev/demo-target.ts'
 import { banner } from '../../src/dev/dev.ts'
 import type { People } from '../../src/dev/people.ts'
 import { PEOPLE_LOGIN, seatPeople } from '../../src/dev/people-access.ts'
+import { EMERGENCY, GUARDED } from '../../src/dev/people-grants.ts'
 import { PEOPLE, PROOFS } from '../../src/dev/people-known.ts'
 import type { Identity } from '../../src/policy/principal.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
@@ -25,6 +27,7 @@ let browser: TestBrowser
 
 beforeAll(async () => {
   ;[world, browser] = await Promise.all([openTestBroker(), openBrowser()])
+  await enrolDemo()
   people = (await seatPeople(world.broker, world.url, silent)) as People
 })
 
@@ -33,6 +36,16 @@ afterAll(async () => {
   await people?.stop()
   await world?.close()
 })
+
+/** What the demo database is to the sample people: the names are all that they know of it. */
+async function enrolDemo(): Promise<void> {
+  const { urlTemplate, admin, password, readers } = world.target
+  const plugin = { plugin_name: 'postgresql-database-plugin', allowed_roles: 'demo-*' }
+  const login = { connection_url: urlTemplate, username: admin, password }
+  await world.api('POST', `${DEMO.mount}config/${DEMO.connection}`, { ...plugin, ...login })
+  const role = { db_name: DEMO.connection, member_of: readers }
+  await world.api('POST', `${DEMO.mount}roles/${DEMO.readwriteRole}`, role)
+}
 
 const REDIRECT = 'http://localhost:8250/oidc/callback'
 const NONCE = 'only the one who began it knows'
@@ -59,6 +72,20 @@ async function sentBack(page: Page, act: () => Promise<unknown>): Promise<URL> {
     act(),
   ])
   return new URL(request.url())
+}
+
+type Api = TestBroker['api']
+
+/** Requests in the name of a sample person who has just signed in. */
+async function signedIn(sub: string, proofId = 'code'): Promise<Api> {
+  const person = PEOPLE.find((one) => one.sub === sub) as (typeof PEOPLE)[number]
+  const proof = PROOFS.find(({ id }) => id === proofId) as (typeof PROOFS)[number]
+  const { page, close } = await browser.open()
+  await page.goto(await authUrl())
+  const { json } = await logIn(await sentBack(page, () => button(page, proof.label, person.name).click()))
+  await close()
+  const token = { 'X-Vault-Token': json.auth.client_token }
+  return (method, path, body, headers) => world.api(method, path, body, { ...token, ...headers })
 }
 
 async function identityOf(accessor: string): Promise<Identity> {
@@ -168,6 +195,71 @@ describe('the provider of the sample people', () => {
   })
 })
 
+describe('the sample policies', () => {
+  const guarded = `${DEMO.mount}creds/${GUARDED.role}`
+
+  test.each(['ben', 'chloe', 'emil'])('%s authorizes what Ada reads of the control group', async (sub) => {
+    const [ada, other] = [await signedIn('ada'), await signedIn(sub)]
+    const asked = await ada('GET', guarded)
+    expect(asked.json).toMatchObject({ data: null, wrap_info: { creation_path: guarded } })
+    const { token, accessor } = asked.json.wrap_info
+    const seen = await other('POST', 'sys/control-group/request', { accessor })
+    expect(seen.json.data).toMatchObject({
+      approved: false,
+      request_entity: { name: 'Ada Okafor (oidc-ada)' },
+    })
+    expect((await ada('POST', 'sys/wrapping/unwrap', { token })).status).toBe(400)
+    const agreed = await other('POST', 'sys/control-group/authorize', { accessor })
+    expect(agreed.json.data).toEqual({ approved: true })
+    const given = await ada('POST', 'sys/wrapping/unwrap', { token })
+    expect(given.json.data).toMatchObject({ username: expect.any(String), password: expect.any(String) })
+    const id = seen.json.data.request_id
+    expect((await ada('POST', `break-glass/requests/${id}/end`, { reason: 'done' })).status).toBeLessThan(300)
+  })
+
+  test('the access past it is refused without an approval', async () => {
+    const ada = await signedIn('ada')
+    expect((await ada('GET', `${DEMO.mount}creds/${EMERGENCY.role}`)).status).toBe(403)
+  })
+
+  test('a sealed request has who asks, who witnesses and two who ratify, and somebody left to review', async () => {
+    const [ada, ben] = [await signedIn('ada', 'key'), await signedIn('ben', 'key')]
+    const asked = await ada('POST', 'break-glass/requests', {
+      policy: EMERGENCY.policy,
+      lane: 'sealed',
+      roles: [`${DEMO.mount}creds/${EMERGENCY.role}`],
+      reason: 'nobody else can be reached tonight',
+      ticket: 'INC-7',
+    })
+    expect([asked.status, asked.text]).toEqual([200, expect.stringContaining('"lane":"sealed"')])
+    const { id, plan_hash } = asked.json.data
+    const at = `break-glass/requests/${id}`
+    const find = async () => (await ada('GET', at)).json.data
+    expect((await ben('POST', `${at}/witness`, { plan_hash })).status).toBeLessThan(300)
+    const active = await ada('POST', `${at}/activate`, {})
+    expect([active.status, active.text]).toEqual([200, expect.stringContaining('password')])
+
+    expect((await ben('POST', `${at}/ratify`, { plan_hash })).status).toBeGreaterThanOrEqual(400)
+    for (const [sub, ratification] of [
+      ['chloe', 'due'],
+      ['emil', 'ratified'],
+    ] as const) {
+      const vote = await (await signedIn(sub))('POST', `${at}/ratify`, { plan_hash })
+      expect([sub, vote.status, vote.text]).toEqual([sub, 200, expect.anything()])
+      expect((await find()).ratification).toBe(ratification)
+    }
+    await ada('POST', `${at}/end`, { reason: 'done' })
+    expect((await find()).state).toBe('review_due')
+    for (const [sub, mayReview] of [
+      ['dana', true],
+      ['emil', false],
+    ] as const) {
+      const { json } = await (await signedIn(sub))('GET', at)
+      expect([sub, json.data.allowed.includes('review')]).toEqual([sub, mayReview])
+    }
+  })
+})
+
 test('what a start prints ends with the address of the console, and says who can sign in', () => {
   const running = { psqlHost: '/run', hasCluster: false, stop: async () => {}, reopenLogs: () => {} }
   const text = banner({ ...running, url: 'http://127.0.0.1:8200', hasPeople: true }, 'root')
@@ -176,6 +268,12 @@ test('what a start prints ends with the address of the console, and says who can
   const without = banner({ ...running, url: 'http://127.0.0.1:8200', hasPeople: false }, 'root')
   expect(without).not.toContain(ADA.name)
 })
+
+/** As it was before there was a control group. */
+const olderPolicy = (present: string): string => {
+  const from = present.indexOf('# Answers with a wrapping token')
+  return present.slice(0, from) + present.slice(present.indexOf('# See who has access'))
+}
 
 describe('at the next start', () => {
   test('the mount works with the new provider, and what its owner changed stays', async () => {
@@ -191,6 +289,24 @@ describe('at the next start', () => {
     } finally {
       await next?.stop()
     }
+  })
+
+  test('the policy is brought up to date where it is as an older version made it', async () => {
+    const path = `sys/policies/acl/${PEOPLE_LOGIN.policy}`
+    const text = async () => (await world.api('GET', path)).json.data.policy as string
+    const startAgain = async () => (await seatPeople(world.broker, world.url, silent))?.stop()
+    const present = await text()
+    await world.api('PUT', path, { policy: olderPolicy(present) })
+    await world.api('DELETE', `${DEMO.mount}roles/${GUARDED.role}`)
+    await startAgain()
+    expect(await text()).toBe(present)
+    expect((await world.api('GET', `${DEMO.mount}roles/${GUARDED.role}`)).status).toBe(200)
+
+    const theirs = `${olderPolicy(present)}# ours\n`
+    await world.api('PUT', path, { policy: theirs })
+    await startAgain()
+    expect(await text()).toBe(theirs)
+    await world.api('PUT', path, { policy: present })
   })
 
   test('a mount that its owner gave to another provider is left alone', async () => {

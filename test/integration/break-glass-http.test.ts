@@ -121,7 +121,7 @@ describe('over the wire', () => {
     const late = await as({ ...ANN, ago: 3_600 }, 'POST', `requests/${id}/approve`, { plan_hash })
     expect(late).toMatchObject({
       status: 403,
-      json: { errors: ['log in again: your login is 60 minutes old, and may be 5 minutes'] },
+      json: { errors: ['log in again: your login is older than the 5 minutes allowed'] },
     })
     await as(ANN, 'POST', `requests/${id}/deny`, { plan_hash, comment: 'no' })
     const { rows } = await broker.ledger.ledger.query<{ body: string }>(

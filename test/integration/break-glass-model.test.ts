@@ -77,7 +77,7 @@ test.each([
           await leave(real)
         },
       ),
-      { seed: SEED, numRuns: numRuns * TIMES },
+      { seed: SEED, numRuns: numRuns * TIMES, endOnFailure: true },
     )
     expect(reached.size).toBeGreaterThan(2)
   },

@@ -236,7 +236,7 @@ describe('what one sees', () => {
       return { allowed: view?.allowed, refused: view?.refused }
     }
     const stale = { ...oncall, auth_time: (oncall.auth_time ?? 0) - 3_600 }
-    const again = 'log in again: your login is 60 minutes old, and may be 5 minutes'
+    const again = 'log in again: your login is older than the 5 minutes allowed'
     expect(await offered(requester)).toEqual({
       allowed: ['cancel'],
       refused: { approve: 'nobody has a vote on their own request' },

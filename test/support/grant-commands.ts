@@ -103,7 +103,7 @@ export const breaking = (what: 'create' | 'remove'): Command =>
     model.broken.add(what)
   })
 
-export const mending: Command = command('mend', async (model, { world }) => {
+const mending: Command = command('mend', async (model, { world }) => {
   world.lease.target.faults.clear()
   // Its leases are tried again when their backoff is over.
   if (model.broken.has('remove') && !['active', 'activating'].includes(model.state))

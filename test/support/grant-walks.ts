@@ -1,5 +1,5 @@
 import type { ActName, Try } from './grant-acts.ts'
-import { breaking, type Command, mending, passing, round, trying, waiting } from './grant-commands.ts'
+import { breaking, type Command, passing, round, trying, waiting } from './grant-commands.ts'
 import type { Name } from './grant-people.ts'
 import type { LaneName } from './grant-world.ts'
 
@@ -48,5 +48,3 @@ export const WALKS: Record<string, (lane: LaneName) => Command[] | undefined> = 
       ? [...over(lane), does('sam', 'reopen'), does('vera', 'review-flagged')]
       : [...over(lane), does('vera', 'review-flagged')],
 }
-
-const HEAL: Command[] = [mending]

@@ -67,6 +67,35 @@ describe('an actor', () => {
     })
   })
 
+  const called = (metadata: Record<string, string>, more: Partial<Principal['identity']> = {}) =>
+    actorOf(
+      { ...principal, displayName: 'oidc-al', identity: { ...principal.identity, metadata, ...more } },
+      '',
+    ).display_name
+
+  test.each([
+    ['as their login says', 'Ada Okafor', 'Ada Okafor (oidc-al)'],
+    [
+      'by what tells them from others, whatever they call themselves',
+      'Ben (oidc-ben)',
+      'Ben oidc-ben (oidc-al)',
+    ],
+    ['without brackets of another script', 'Ben （oidc-ben）❲x❳', 'Ben oidc-benx (oidc-al)'],
+    ['without what turns the text about', '\u202eneB\u2066\u200f', 'neB (oidc-al)'],
+    ['without what is not seen', 'Ben\u0000\u200b\u3164\ufeff', 'Ben (oidc-al)'],
+    ['on one line', ' Ben\r\n\tSantos\u2028x ', 'Ben Santos x (oidc-al)'],
+    ['in 64 characters', '𝒜'.normalize('NFC').repeat(70), `${'A'.repeat(64)} (oidc-al)`],
+    ['by their login where no name is left', '\u202e()', 'oidc-al'],
+  ])('is shown %s', (_, name, shown) => {
+    expect(called({ name })).toBe(shown)
+  })
+
+  test('has no name of the making of whoever made the token, nor of a machine', () => {
+    expect(called({})).toBe('oidc-al')
+    expect(called({ name: 'Ben Santos' }, { kind: 'workload' })).toBe('oidc-al')
+    expect(actorOf({ ...principal, metadata: { name: 'Ben Santos' } }, '').display_name).toBe('alice')
+  })
+
   test('is one person by whatever mount they come, and nobody is the same for want of a name', () => {
     expect(isSamePerson(ALICE, { ...ALICE, id: 'other' })).toBe(true)
     expect(isSamePerson(ALICE, { ...ALICE, person: '' })).toBe(true)

@@ -51,7 +51,9 @@ describe('the charts', () => {
   })
 
   test('say in a sentence what they show', () => {
-    expect(leases.says).toBe('21 live and 0 ending at the end; 30 live at most.')
+    expect(leases.says).toBe(
+      '21 live and 0 ending at the end; at the marks of the chart at most 30 were live.',
+    )
     expect(lag.says).toBe('In the worst stretch, 99 of 100 ended within 2.35 s of their time.')
     expect(rate.says).toBe('37 issued in all; 12.3 per minute now.')
   })

@@ -4,6 +4,7 @@ import {
   canReconcile,
   inOrder,
   issuingWords,
+  isUntried,
   limitLine,
   reconcileWords,
   rotationWords,
@@ -45,6 +46,13 @@ const ROTATION = {
 }
 
 const trouble = (part: Partial<Target>) => troubleOf({ ...WELL, ...part })
+
+test('a target that nothing was tried on is not called healthy', () => {
+  const none = { ...WELL, canary: null, reconcile: null, guard: null }
+  expect(isUntried(none)).toBe(true)
+  expect(isUntried({ ...none, guard: [{ name: 'roles', used: 1 }] })).toBe(false)
+  expect(isUntried(WELL)).toBe(false)
+})
 
 describe('the health of a target', () => {
   test('a target that is well, or that was not asked lately, is in no trouble', () => {

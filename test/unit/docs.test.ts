@@ -6,7 +6,13 @@ import { describe, expect, test } from 'vitest'
 
 const read = (file: string): string => readFileSync(file, 'utf8')
 
-const DOCUMENTS = ['README.md', 'CHANGELOG.md', ...readdirSync('docs').map((file) => join('docs', file))]
+const DOCUMENTS = [
+  'README.md',
+  'CHANGELOG.md',
+  ...readdirSync('docs')
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => join('docs', file)),
+]
 
 /** The first cells of a document's table rows, with every name in backticks in them. */
 const namesInFirstCells = (document: string): string[] =>

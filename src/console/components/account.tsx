@@ -2,6 +2,7 @@ import { Button, Popover, Stack, Text } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { IconUser } from '@tabler/icons-react'
 import { askSession } from '../api.ts'
+import { forgetDraft } from '../ask-draft.ts'
 import { type Session, setSession } from '../session.ts'
 import { useAction } from '../use-action.ts'
 import { Countdown } from './countdown.tsx'
@@ -41,6 +42,7 @@ function Contents({ session }: { session: Session }) {
     (revoke?: boolean) => askSession<SignedOut>('', { method: 'DELETE', query: { revoke } }),
     {
       onDone: ({ kept_token: kept }) => {
+        forgetDraft()
         setSession(null)
         // The server counts again: a lease may have come or gone since the page was told.
         if (kept && session.signed_in_by === 'oidc') notifications.show({ message: KEPT })

@@ -2,21 +2,20 @@ import { Anchor, Button, Card, Group, Stack, Text } from '@mantine/core'
 import type { ReactNode } from 'react'
 import { Link } from 'react-router'
 import type { ShortGrant } from '../grant-types.ts'
-import { askWords, deadlineOf, listWords, openSets, ticketWords } from '../words.ts'
-import { Countdown } from './countdown.tsx'
+import { askWords, listWords, openSets, ticketWords } from '../words.ts'
+import { Deadlines } from './deadlines.tsx'
 import { GrantBadges } from './grant-badges.tsx'
 
 type Props = { grant: ShortGrant /** What to call the way to it. */; open?: string; children?: ReactNode }
 
 /** A request in a list: in a sentence, with its state and what is left of it. */
 export function GrantCard({ grant, open, children }: Props) {
-  const deadline = deadlineOf(grant)
   return (
     <Card withBorder radius="md" p="sm" component="article" aria-label={askWords(grant)}>
       <Stack gap={6}>
         <Group justify="space-between" gap="xs">
           <GrantBadges grant={grant} />
-          {deadline && <Countdown until={deadline.at} label={deadline.label} />}
+          <Deadlines grant={grant} />
         </Group>
         <Anchor
           component={Link}

@@ -14,6 +14,7 @@ export function PlanFacts({ grant }: { grant: ShortGrant }) {
         ['Who', `${requester.display_name} (${requester.subject}, ${requester.mount})`],
         ['What', <Roles key="roles" grant={grant} />],
         ['How long', `${durationWords(plan.duration_seconds)} from activation`],
+        ['Used', usedWords(grant)],
         ['Why', grant.reason],
         ['Ticket', <Ticket key="ticket" grant={grant} />],
         ['Asked', <Time key="asked" at={grant.requested_at} />],
@@ -22,6 +23,10 @@ export function PlanFacts({ grant }: { grant: ShortGrant }) {
     />
   )
 }
+
+/** How long access was there, of what was allowed; from its activation until its end was proved. */
+const usedWords = ({ started_at, ended_at }: ShortGrant): string =>
+  started_at && ended_at ? durationWords((Date.parse(ended_at) - Date.parse(started_at)) / 1_000) : ''
 
 function Roles({ grant }: { grant: ShortGrant }) {
   return (

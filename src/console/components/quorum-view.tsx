@@ -1,6 +1,6 @@
 import { Badge, Group, List, Progress, Stack, Text } from '@mantine/core'
 import type { Grant, Vote } from '../grant-types.ts'
-import { decisionWords, listWords, voidWords } from '../words.ts'
+import { canHelp, decisionWords, listWords, tellingSets, voidWords } from '../words.ts'
 import { Time } from './time.tsx'
 
 /** What approval takes, how much of it is there, who voted and who still may. */
@@ -13,7 +13,7 @@ export function QuorumView({ grant: { state, quorum, votes } }: { grant: Grant }
           {quorum.met ? 'enough' : `${quorum.approvers} of ${quorum.min_approvers} people`}
         </Badge>
       </Group>
-      {quorum.tree.map((set) => (
+      {tellingSets(quorum).map((set) => (
         <div key={set.set}>
           <Group justify="space-between" gap="xs">
             <Text size="sm" fw={600}>
@@ -29,7 +29,7 @@ export function QuorumView({ grant: { state, quorum, votes } }: { grant: Grant }
             aria-label={`${set.set}: ${set.have} of ${set.needed}`}
             size="sm"
           />
-          {state === 'pending' && set.may_still_vote.length > 0 && (
+          {state === 'pending' && !quorum.met && canHelp(quorum, set) && set.may_still_vote.length > 0 && (
             <Text size="sm" c="dimmed" className="said">
               May still vote: {listWords(set.may_still_vote)}
             </Text>

@@ -6,6 +6,7 @@ import { GrantCard } from '../components/grant-card.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Page } from '../components/page.tsx'
 import { type GrantFilter, useGrants } from '../grants.ts'
+import { useSession } from '../session.ts'
 
 const VIEWS = {
   inbox: { label: 'Waiting for you', empty: 'Nothing waits for you', filter: { view: 'inbox' } },
@@ -24,9 +25,10 @@ export default function ApprovalsPage() {
   const [search, setSearch] = useSearchParams()
   const asked = search.get('view') ?? ''
   const name: ViewName = asked in VIEWS ? (asked as ViewName) : 'inbox'
-  const waiting = useGrants(VIEWS.inbox.filter).data?.counts.inbox
+  const counts = useGrants(VIEWS.inbox.filter).data?.counts
+  const waiting = counts?.inbox
   return (
-    <Page title="Approvals">
+    <Page title="Approvals" waiting={waiting}>
       <Text role="status" size="sm" c="dimmed">
         {waiting === undefined
           ? ''
@@ -75,17 +77,12 @@ function Requests({ name }: { name: ViewName }) {
   const found = useGrants({ ...view.filter, ...(cursor && { cursor }) })
   return (
     <Loaded query={found}>
-      {({ requests, cursor: next }) => (
+      {({ requests, cursor: next, counts }) => (
         <Stack gap="sm">
           {requests.length === 0 && (
             <EmptyState title={view.empty}>
               {name === 'inbox' ? (
-                <Text size="sm">
-                  A request that you may vote on appears here by itself.{' '}
-                  <Anchor component={Link} to="/access/ask" inherit>
-                    Ask for access yourself
-                  </Anchor>
-                </Text>
+                <NothingToDecide reviews={counts.reviews_due + counts.reviews_overdue} />
               ) : (
                 'Requests appear here as they are made.'
               )}
@@ -111,5 +108,30 @@ function Requests({ name }: { name: ViewName }) {
         </Stack>
       )}
     </Loaded>
+  )
+}
+
+/** Where else there may be something to do. */
+function NothingToDecide({ reviews }: { reviews: number }) {
+  const { kind } = useSession()
+  if (kind !== 'human') {
+    return <Text size="sm">Voting needs a person's login, and this one is not a person's.</Text>
+  }
+  return (
+    <>
+      <Text size="sm">
+        A request that you may vote on appears here by itself.{' '}
+        <Anchor component={Link} to="/access/ask" inherit>
+          Ask for access yourself
+        </Anchor>
+      </Text>
+      {reviews > 0 && (
+        <Text size="sm">
+          <Anchor component={Link} to="/reviews" inherit>
+            {reviews === 1 ? 'One review is to be done' : `${reviews} reviews are to be done`}
+          </Anchor>
+        </Text>
+      )}
+    </>
   )
 }

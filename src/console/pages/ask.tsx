@@ -1,11 +1,13 @@
-import { Select, Stack } from '@mantine/core'
+import { Select, Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 import { ask } from '../api.ts'
-import type { EligiblePolicy } from '../ask-limits.ts'
+import { draftOf, forgetDraft } from '../ask-draft.ts'
+import { askable, type EligiblePolicy } from '../ask-limits.ts'
 import { EmptyState } from '../components/empty-state.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Page } from '../components/page.tsx'
+import { useSession } from '../session.ts'
 import { laneWords } from '../words.ts'
 import { AskForm } from './access/ask-form.tsx'
 
@@ -20,19 +22,35 @@ export default function AskPage() {
   })
   return (
     <Page title="Ask for access">
-      <Loaded query={eligible}>{({ policies }) => <Choice policies={policies} />}</Loaded>
+      <Loaded query={eligible}>
+        {({ policies }) => <Choice policies={askable(policies)} hidden={policies.length > 0} />}
+      </Loaded>
     </Page>
   )
 }
 
-function Choice({ policies }: { policies: EligiblePolicy[] }) {
-  const [name, setName] = useState(policies[0]?.name ?? null)
+function Choice({ policies, hidden }: { policies: EligiblePolicy[]; hidden: boolean }) {
+  const { principal_id, kind } = useSession()
+  // Put aside for a fresh login, and given back this once.
+  const [draft, setDraft] = useState(() => draftOf(principal_id))
+  useEffect(() => forgetDraft(), [])
+  const drafted = policies.find((one) => one.name === draft?.policy)
+  const [name, setName] = useState((drafted ?? policies[0])?.name ?? null)
   const policy = policies.find((one) => one.name === name)
+  if (policies.length === 0 && kind !== 'human') {
+    return (
+      <EmptyState title="There is nothing you may ask for">
+        Asking for break-glass access needs a person's login, and this one is not a person's.
+      </EmptyState>
+    )
+  }
   if (policies.length === 0) {
     return (
       <EmptyState title="There is nothing you may ask for">
-        No policy for break-glass or standard approval names you or a group of yours. Those who write the
-        policies can change it.
+        {hidden
+          ? 'Policies name you, and the roles that they are for do not exist here yet.'
+          : 'No policy for break-glass or standard approval names you or a group of yours.'}{' '}
+        Those who write the policies can change it.
       </EmptyState>
     )
   }
@@ -43,11 +61,25 @@ function Choice({ policies }: { policies: EligiblePolicy[] }) {
           label="Policy"
           data={policies.map((one) => ({ value: one.name, label: `${one.name} (${laneWords(one.lane)})` }))}
           value={name}
-          onChange={setName}
+          onChange={(chosen) => {
+            setDraft(undefined)
+            setName(chosen)
+          }}
           allowDeselect={false}
         />
       )}
-      {policy && <AskForm key={policy.name} policy={policy} />}
+      {policy?.description && (
+        <Text size="sm" className="said">
+          {policy.description}
+        </Text>
+      )}
+      {policy && (
+        <AskForm
+          key={policy.name}
+          policy={policy}
+          draft={draft?.policy === policy.name ? draft : undefined}
+        />
+      )}
     </Stack>
   )
 }

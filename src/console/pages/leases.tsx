@@ -35,16 +35,23 @@ export default function LeasesPage() {
         filters={filters}
         narrow={narrow}
         mayRevoke={session.may.revoke}
+        others={session.may.leases}
         onReset={() => setAddress(new URLSearchParams())}
       />
     </Page>
   )
 }
 
-type ListingProps = { filters: Filters; narrow: boolean; mayRevoke: boolean; onReset: () => void }
+type ListingProps = {
+  filters: Filters
+  narrow: boolean
+  mayRevoke: boolean
+  others: boolean
+  onReset: () => void
+}
 
 /** The pages of one listing, and what is chosen on them. Another filter begins anew: what is out of sight is not chosen. */
-function Listing({ filters, narrow, mayRevoke, onReset }: ListingProps) {
+function Listing({ filters, narrow, mayRevoke, others, onReset }: ListingProps) {
   const [trail, setTrail] = useState<(string | null)[]>([null])
   const [chosen, setChosen] = useState<ReadonlyMap<string, LeaseRow>>(new Map())
   const [begun, setBegun] = useState<{ outcomes: RevokeOutcome[]; round: number }>()
@@ -57,7 +64,7 @@ function Listing({ filters, narrow, mayRevoke, onReset }: ListingProps) {
       <Loaded query={query} rows={8}>
         {(found) =>
           found.leases.length === 0 && trail.length === 1 ? (
-            <Nothing filtered={howMany(filters) > 0} onReset={onReset} />
+            <Nothing filtered={howMany(filters) > 0} own={!others} onReset={onReset} />
           ) : (
             <>
               {selectable && (
@@ -157,11 +164,12 @@ function Pages({ found, trail, onMove, waiting }: PagesProps) {
   )
 }
 
-function Nothing({ filtered, onReset }: { filtered: boolean; onReset: () => void }) {
+function Nothing({ filtered, own, onReset }: { filtered: boolean; own: boolean; onReset: () => void }) {
   if (!filtered) {
     return (
-      <EmptyState title="Nobody has access right now">
-        Leases appear here as soon as somebody asks for one. Those that ended are under the state "revoked".
+      <EmptyState title={own ? 'You hold no lease right now' : 'Nobody has access right now'}>
+        Leases appear here as soon as {own ? 'you ask' : 'somebody asks'} for one. Those that ended are under
+        the state "revoked".
       </EmptyState>
     )
   }

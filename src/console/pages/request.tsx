@@ -1,6 +1,6 @@
-import { Group, SimpleGrid, Stack } from '@mantine/core'
-import { useParams } from 'react-router'
-import { Countdown } from '../components/countdown.tsx'
+import { Anchor, Group, SimpleGrid, Stack } from '@mantine/core'
+import { Link, useParams } from 'react-router'
+import { Deadlines } from '../components/deadlines.tsx'
 import { GrantBadges } from '../components/grant-badges.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Page } from '../components/page.tsx'
@@ -10,7 +10,7 @@ import { Section } from '../components/section.tsx'
 import type { Grant } from '../grant-types.ts'
 import { useGrant } from '../grants.ts'
 import { useSession } from '../session.ts'
-import { deadlineOf, listWords, targetsOf } from '../words.ts'
+import { listWords, targetsOf } from '../words.ts'
 import { OwnGrant } from './access/own-grant.tsx'
 import { ActionBar } from './request/action-bar.tsx'
 import { Events } from './request/events.tsx'
@@ -33,13 +33,15 @@ export default function RequestPage() {
 
 function Request({ grant }: { grant: Grant }) {
   const { principal_id } = useSession()
-  const deadline = deadlineOf(grant)
   const mine = grant.requester.id === principal_id
   return (
     <Stack gap="md">
+      <Anchor component={Link} to={mine ? '/access' : '/'} size="sm">
+        {mine ? 'Back to my access' : 'Back to the approvals'}
+      </Anchor>
       <Group gap="sm">
         <GrantBadges grant={grant} />
-        {deadline && <Countdown until={deadline.at} label={deadline.label} />}
+        <Deadlines grant={grant} />
       </Group>
       <Notices grant={grant} />
       {mine && <OwnGrant grant={grant} />}

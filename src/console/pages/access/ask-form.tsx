@@ -1,16 +1,29 @@
-import { Alert, Button, Group, MultiSelect, NumberInput, Stack, Textarea, TextInput } from '@mantine/core'
+import {
+  Alert,
+  Button,
+  Code,
+  Group,
+  MultiSelect,
+  NumberInput,
+  Stack,
+  Textarea,
+  TextInput,
+} from '@mantine/core'
 import { type FormEvent, useState } from 'react'
 import { useNavigate } from 'react-router'
 import { ask } from '../../api.ts'
 import { ApiError } from '../../api-error.ts'
+import { type AskDraft, forgetDraft, keepDraft } from '../../ask-draft.ts'
 import {
   type AskForm as Ask,
   askBody,
   askProblems,
+  characters,
   type EligiblePolicy,
   emptyAsk,
   maxMinutes,
   needsTicket,
+  restoredAsk,
 } from '../../ask-limits.ts'
 import { durationWords } from '../../clock.ts'
 import { ErrorState } from '../../components/error-state.tsx'
@@ -18,18 +31,23 @@ import { LoginAgain } from '../../components/login-again.tsx'
 import { isAboutLogin } from '../../grant-actions.ts'
 import type { Grant } from '../../grant-types.ts'
 import { randomKey } from '../../random-key.ts'
+import { useSession } from '../../session.ts'
 import { useAction } from '../../use-action.ts'
 import { LaneChoice } from './lane-choice.tsx'
 import { Limits } from './limits.tsx'
 
 /** What to ask for under one policy, checked as the server will. */
-export function AskForm({ policy }: { policy: EligiblePolicy }) {
-  const [form, setForm] = useState(() => emptyAsk(policy))
+export function AskForm({ policy, draft }: { policy: EligiblePolicy; draft?: AskDraft | undefined }) {
+  const { principal_id: principal } = useSession()
+  const [form, setForm] = useState(() => (draft ? restoredAsk(policy, draft.form) : emptyAsk(policy)))
   const [tried, setTried] = useState(false)
   // One for as long as the form is: pressed twice, it asks once.
   const [key] = useState(randomKey)
   const navigate = useNavigate()
-  const open = ({ id }: { id: string }) => void navigate(`/requests/${id}`)
+  const open = ({ id }: { id: string }) => {
+    forgetDraft()
+    void navigate(`/requests/${id}`)
+  }
   const send = useAction(
     () =>
       ask<Grant>('break-glass/requests', {
@@ -52,12 +70,8 @@ export function AskForm({ policy }: { policy: EligiblePolicy }) {
   return (
     <form noValidate onSubmit={submit}>
       <Stack gap="md">
-        {policy.blocked && (
-          <Alert role="note" color="red" variant="light" title="You cannot ask under this policy now" p="sm">
-            {policy.blocked}
-          </Alert>
-        )}
-        <Limits policy={policy} roles={form.roles} />
+        {policy.blocked && <Blocked why={policy.blocked} />}
+        <Limits policy={policy} lane={form.lane} roles={form.roles} />
         <LaneChoice
           policy={policy}
           value={form.lane}
@@ -87,7 +101,7 @@ export function AskForm({ policy }: { policy: EligiblePolicy }) {
         <Textarea
           label="Reason"
           required
-          description={`What is broken and what you will do; at least ${limits.reason_min_length} characters. Approvers read this.`}
+          description={`What is broken and what you will do; at least ${characters(limits.reason_min_length)}. Approvers read this.`}
           autosize
           minRows={3}
           value={form.reason}
@@ -97,18 +111,20 @@ export function AskForm({ policy }: { policy: EligiblePolicy }) {
         <TextInput
           label="Ticket"
           required={needsTicket(limits, form.lane)}
-          description={limits.ticket_pattern ? `Looks like ${limits.ticket_pattern}` : undefined}
+          description={
+            limits.ticket_pattern ? (
+              <>
+                Has to match <Code>{limits.ticket_pattern}</Code>
+              </>
+            ) : undefined
+          }
           value={form.ticket}
           onChange={(event) => set({ ticket: event.currentTarget.value })}
           error={problems.ticket}
           autoComplete="off"
         />
         {send.error !== undefined && (
-          <ErrorState error={send.error} title="Not asked">
-            {send.error instanceof ApiError && isAboutLogin(send.error.message) && (
-              <LoginAgain purpose="to ask" />
-            )}
-          </ErrorState>
+          <Refused error={send.error} onLeave={() => keepDraft({ principal, policy: policy.name, form })} />
         )}
         <Group>
           <Button type="submit" loading={send.running} disabled={policy.blocked !== null}>
@@ -117,6 +133,24 @@ export function AskForm({ policy }: { policy: EligiblePolicy }) {
         </Group>
       </Stack>
     </form>
+  )
+}
+
+function Blocked({ why }: { why: string }) {
+  return (
+    <Alert role="note" color="red" variant="light" title="You cannot ask under this policy now" p="sm">
+      {why}
+    </Alert>
+  )
+}
+
+function Refused({ error, onLeave }: { error: unknown; onLeave: () => void }) {
+  return (
+    <ErrorState error={error} title="Not asked">
+      {error instanceof ApiError && isAboutLogin(error.message) && (
+        <LoginAgain purpose="to ask" onLeave={onLeave} />
+      )}
+    </ErrorState>
   )
 }
 

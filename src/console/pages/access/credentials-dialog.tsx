@@ -1,17 +1,23 @@
 import { ActionIcon, Alert, Button, Code, CopyButton, Group, Modal, Stack, Text } from '@mantine/core'
 import { IconCheck, IconCopy, IconEye, IconEyeOff } from '@tabler/icons-react'
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 import { type Credential, commandFor, partsOf } from '../../commands.ts'
+import type { ShortGrant } from '../../grant-types.ts'
+import { useNow } from '../../use-now.ts'
+import { isAccessOver } from '../../words.ts'
+
+type Props = {
+  /** Absent: the dialog is closed. Empty: they are of no use any more. */
+  credentials: Credential[] | undefined
+  /** As it is now: what was given out under it ends with it. */
+  grant: ShortGrant
+  /** The access has ended: whoever holds the credentials forgets them. */
+  onOver: () => void
+  onClose: () => void
+}
 
 /** Connection details, this once. They are in this dialog's properties only: closing it forgets them. */
-export function CredentialsDialog({
-  credentials,
-  onClose,
-}: {
-  /** Absent: the dialog is closed. */
-  credentials: Credential[] | undefined
-  onClose: () => void
-}) {
+export function CredentialsDialog({ credentials, grant, onOver, onClose }: Props) {
   return (
     <Modal
       opened={credentials !== undefined}
@@ -19,20 +25,51 @@ export function CredentialsDialog({
       title="Connection details"
       size="lg"
       closeOnClickOutside={false}
+      // One key pressed by habit would lose them.
+      closeOnEscape={false}
+      closeButtonProps={{ 'aria-label': 'Close' }}
     >
-      <Stack gap="md">
-        <Alert role="note" color="yellow" variant="light" p="sm">
-          Shown once: when this closes they are gone from this page. You can collect new ones while your
-          access lasts.
-        </Alert>
-        {credentials?.map((credential) => (
-          <One key={credential.lease_id} credential={credential} />
-        ))}
-        <Group justify="flex-end">
-          <Button onClick={onClose}>Done, forget them</Button>
-        </Group>
-      </Stack>
+      {credentials && <Contents credentials={credentials} grant={grant} onOver={onOver} onClose={onClose} />}
     </Modal>
+  )
+}
+
+function Contents({ credentials, grant, onOver, onClose }: Props & { credentials: Credential[] }) {
+  const over = isAccessOver(grant, useNow())
+  const held = credentials.length > 0
+  useEffect(() => {
+    if (over && held) onOver()
+  }, [over, held, onOver])
+  return over || !held ? <Over onClose={onClose} /> : <Given credentials={credentials} onClose={onClose} />
+}
+
+function Over({ onClose }: Pick<Props, 'onClose'>) {
+  return (
+    <Stack gap="md">
+      <Alert role="status" color="gray" variant="light" title="Access is over" p="sm">
+        What was shown here does not let anybody in any more, and is forgotten.
+      </Alert>
+      <Group justify="flex-end">
+        <Button onClick={onClose}>Close this</Button>
+      </Group>
+    </Stack>
+  )
+}
+
+function Given({ credentials, onClose }: { credentials: Credential[]; onClose: () => void }) {
+  return (
+    <Stack gap="md">
+      <Alert role="note" color="yellow" variant="light" p="sm">
+        Shown once: when this closes they are gone from this page. You can collect new ones while your access
+        lasts.
+      </Alert>
+      {credentials.map((credential) => (
+        <One key={credential.lease_id} credential={credential} />
+      ))}
+      <Group justify="flex-end">
+        <Button onClick={onClose}>Done, forget them</Button>
+      </Group>
+    </Stack>
   )
 }
 

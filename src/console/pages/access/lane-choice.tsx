@@ -17,7 +17,7 @@ export function LaneChoice({ policy, value, onChange }: Props) {
           <Radio
             value="sealed"
             label="Sealed lane: no approver can be reached"
-            description={`One target, at most ${maxMinutes(policy, 'sealed')} minutes.${alone} You need a login with a hardware key. Everybody is told, and it has to be ratified afterwards.`}
+            description={`One target, at most ${maxMinutes(policy, 'sealed')} minutes.${alone} You need a login with a hardware key. Whoever looks at the inbox sees it, channels that the policy names are told, and it has to be ratified afterwards.`}
           />
         )}
         {limits.drill && (

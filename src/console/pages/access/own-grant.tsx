@@ -15,12 +15,22 @@ import { ExtendDialog } from './extend-dialog.tsx'
 type Given = { credentials: Credential[] }
 
 /** What a requester does with a request of theirs: activate it, collect again, ask for more time. */
-export function OwnGrant({ grant }: { grant: ShortGrant }) {
+export function OwnGrant({
+  grant,
+  onShowing,
+}: {
+  grant: ShortGrant
+  /** Whether credentials are on the screen: until they are not, this has to stay where it is. */
+  onShowing?: (showing: boolean) => void
+}) {
   // Here and nowhere else, until the dialog closes.
   const [given, setGiven] = useState<Credential[]>()
   const [extending, setExtending] = useState(false)
   const collect = useAction((action: 'activate' | 'collect') => act<Given>(grant.id, action), {
-    onDone: ({ credentials }) => setGiven(credentials),
+    onDone: ({ credentials }) => {
+      setGiven(credentials)
+      onShowing?.(true)
+    },
   })
   const may = (action: GrantAction) => grant.allowed.includes(action)
   const why = grant.refused.activate ?? grant.refused.collect ?? grant.refused.extend
@@ -59,12 +69,20 @@ export function OwnGrant({ grant }: { grant: ShortGrant }) {
       )}
       {collect.error !== undefined && (
         <ErrorState error={collect.error} title="No credentials were given out">
-          {collect.error instanceof ApiError && isAboutLogin(collect.error.message) && (
-            <LoginAgain purpose="to activate" />
-          )}
+          {!(why && isAboutLogin(why)) &&
+            collect.error instanceof ApiError &&
+            isAboutLogin(collect.error.message) && <LoginAgain purpose="to activate" />}
         </ErrorState>
       )}
-      <CredentialsDialog credentials={given} onClose={() => setGiven(undefined)} />
+      <CredentialsDialog
+        credentials={given}
+        grant={grant}
+        onOver={() => setGiven([])}
+        onClose={() => {
+          setGiven(undefined)
+          onShowing?.(false)
+        }}
+      />
       <ExtendDialog opened={extending} grant={grant} onClose={() => setExtending(false)} />
     </Stack>
   )

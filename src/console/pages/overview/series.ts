@@ -98,7 +98,7 @@ function leasesSay(buckets: readonly Bucket[]): string {
   const last = buckets.at(-1)
   if (!last) return 'There is nothing to show yet.'
   const most = Math.max(...buckets.map(({ live }) => live))
-  return `${last.live} live and ${last.ending} ending at the end; ${most} live at most.`
+  return `${last.live} live and ${last.ending} ending at the end; at the marks of the chart at most ${most} were live.`
 }
 
 function lagSays(buckets: readonly Bucket[]): string {

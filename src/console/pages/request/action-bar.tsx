@@ -65,9 +65,9 @@ export function ActionBar({
         grant={grant}
         extension={extensions.find(({ state }) => state === 'pending')}
         onClose={close}
-        onDone={({ label }) => {
+        onDone={({ done }) => {
           close()
-          notifications.show({ message: `Done: ${label}`, color: 'green' })
+          notifications.show({ message: done, color: 'green' })
         }}
       />
     </Stack>

@@ -9,6 +9,7 @@ import {
   type ActionText,
   actionBody,
   isAboutLogin,
+  sayingOf,
   textProblems,
 } from '../../grant-actions.ts'
 import type { Extension, ShortGrant } from '../../grant-types.ts'
@@ -49,6 +50,7 @@ function Contents({ spec, grant, extension, onClose, onDone }: Props) {
   const [tried, setTried] = useState(false)
   const [narrowing, setNarrowing] = useState(false)
   const [narrowed, setNarrowed] = useState(() => wholePlan(seen.plan))
+  const saying = sayingOf(spec, seen)
   const problems = textProblems(spec, texts)
   const blocked =
     Object.keys(problems).length > 0 || (narrowing && narrowingProblem(seen.plan, narrowed) !== undefined)
@@ -80,7 +82,7 @@ function Contents({ spec, grant, extension, onClose, onDone }: Props) {
             {durationWords(more.seconds)} more: {more.reason}
           </Text>
         )}
-        <Text size="sm">{spec.says}</Text>
+        <Text size="sm">{saying.says}</Text>
         {spec.action === 'approve' && (
           <Switch
             label="Approve less than was asked for"
@@ -115,7 +117,7 @@ function Contents({ spec, grant, extension, onClose, onDone }: Props) {
             Go back
           </Button>
           <Button type="submit" color={spec.danger ? 'red' : undefined} loading={action.running} maw="100%">
-            {narrow ? 'Narrow and approve access to' : spec.confirm} {listWords(targetsOf(seen))}
+            {narrow ? 'Narrow and approve access to' : saying.confirm} {listWords(targetsOf(seen))}
           </Button>
         </Group>
       </Stack>

@@ -1,6 +1,6 @@
 import { Anchor, Card, Group, Stack, Text } from '@mantine/core'
 import { Link } from 'react-router'
-import { Countdown } from '../../components/countdown.tsx'
+import { Deadlines } from '../../components/deadlines.tsx'
 import { EmptyState } from '../../components/empty-state.tsx'
 import { GrantBadges } from '../../components/grant-badges.tsx'
 import { Loaded } from '../../components/loaded.tsx'
@@ -63,13 +63,7 @@ function ReviewCard({ grant }: { grant: ShortGrant }) {
       <Stack gap={4}>
         <Group gap="sm">
           <GrantBadges grant={grant} />
-          {grant.state === 'review_due' && (
-            <Countdown
-              until={grant.review_overdue_at ?? grant.review_due_at}
-              label="overdue in"
-              over="overdue"
-            />
-          )}
+          <Deadlines grant={grant} />
         </Group>
         <Anchor component={Link} to={`/reviews?id=${grant.id}`} fw={600} className="said">
           {askWords(grant)}

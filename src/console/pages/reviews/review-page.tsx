@@ -1,5 +1,6 @@
 import { Alert, Anchor, Group, List, SimpleGrid, Stack, Text } from '@mantine/core'
 import { Link } from 'react-router'
+import { Deadlines } from '../../components/deadlines.tsx'
 import { Facts } from '../../components/facts.tsx'
 import { GrantBadges } from '../../components/grant-badges.tsx'
 import { Loaded } from '../../components/loaded.tsx'
@@ -29,6 +30,7 @@ function Contents({ grant }: { grant: Grant }) {
     <Stack gap="md">
       <Group gap="sm">
         <GrantBadges grant={grant} />
+        <Deadlines grant={grant} />
         <Anchor component={Link} to={`/requests/${grant.id}`} size="sm">
           The whole request
         </Anchor>

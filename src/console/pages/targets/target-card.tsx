@@ -24,6 +24,7 @@ import {
   canReconcile,
   type Finding,
   issuingWords,
+  isUntried,
   limitLine,
   type Rotation,
   reconcileWords,
@@ -44,7 +45,7 @@ export function TargetCard({ target }: { target: Target }) {
               <Title order={2} size="h4" style={{ overflowWrap: 'anywhere' }}>
                 {target.name}
               </Title>
-              <Verdict trouble={trouble} />
+              <Verdict target={target} trouble={trouble} />
             </Group>
             <Text size="sm" c="dimmed">
               {target.engine} at {target.mount}
@@ -73,12 +74,14 @@ export function TargetCard({ target }: { target: Target }) {
   )
 }
 
-function Verdict({ trouble }: { trouble: readonly Finding[] }) {
+function Verdict({ target, trouble }: { target: Target; trouble: readonly Finding[] }) {
   const bad = trouble.some(({ tone }) => tone === 'bad')
-  const color = bad ? 'red' : trouble.length > 0 ? 'yellow' : 'green'
+  const untried = isUntried(target)
+  const color = bad ? 'red' : trouble.length > 0 ? 'yellow' : untried ? 'gray' : 'green'
+  const well = !untried ? 'healthy' : target.reachable ? 'answers; not tried yet' : 'not tried yet'
   return (
     <Badge color={color} variant="light" radius="sm" tt="none">
-      {bad ? 'needs attention' : trouble.length > 0 ? 'worth a look' : 'healthy'}
+      {bad ? 'needs attention' : trouble.length > 0 ? 'worth a look' : well}
     </Badge>
   )
 }

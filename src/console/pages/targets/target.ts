@@ -160,6 +160,12 @@ export const inOrder = (targets: readonly Target[]): Target[] =>
 export const worst = (target: Target): number =>
   Math.max(0, ...troubleOf(target).map(({ tone }) => (tone === 'bad' ? 2 : 1)))
 
+/** Nothing was tried on it so far that could have failed: that it is well is not known. */
+export const isUntried = ({ canary, reconcile, guard }: Target): boolean =>
+  (!canary || (canary.state === undefined && canary.last_at === null)) &&
+  (!reconcile || (reconcile.found === undefined && !reconcile.error)) &&
+  (guard ?? []).length === 0
+
 export function issuingWords({ freeze }: Pick<Target, 'freeze'>): string {
   if (freeze.frozen) return 'frozen'
   return freeze.at > 0 ? `open; frozen once ${freeze.at} leases are stuck` : 'open, whatever is stuck'

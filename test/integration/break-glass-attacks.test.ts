@@ -164,7 +164,7 @@ describe('one person is never two', () => {
     const maker = await come('late', { groups: ['oncall'], ageSeconds: 7 * 86_400, policies: ['makers'] })
     const made = await maker.api('POST', 'auth/token/create', {})
     for (const [who, why] of [
-      [holding(made.json.auth.client_token), /your login is 168 hours old/],
+      [holding(made.json.auth.client_token), /your login is older than the 5 minutes allowed/],
       [await come('early', { groups: ['oncall'], ageSeconds: -3_600 }), /dated in the future/],
       [await come('silent', { groups: ['oncall'], ageSeconds: null }), /does not say when/],
       [await come('lone', { groups: ['oncall'], amr: [] }), /second factor/],

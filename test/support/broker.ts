@@ -113,6 +113,8 @@ export async function openTestBroker({
   secretStores = undefined as BrokerSettings['secretStores'],
   /** For tests that look at all accounts of the server: a superuser's URL on one of their own. */
   targetServer = undefined as string | undefined,
+  /** What `api` sends requests by. */
+  send = fetch as (url: string, init: RequestInit) => Promise<Response>,
 } = {}): Promise<TestBroker> {
   const ledger = await openTestLedger()
   const target = await openSharedTarget(targetServer)
@@ -137,7 +139,7 @@ export async function openTestBroker({
   if (worker) broker.startWorker()
 
   const api: TestBroker['api'] = async (method, path, body, headers = {}) => {
-    const response = await fetch(`${url}/v1/${path}`, {
+    const response = await send(`${url}/v1/${path}`, {
       method,
       headers: { 'X-Vault-Token': ROOT, ...headers },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),

@@ -84,6 +84,28 @@ export async function contractFetch(input: string | URL, init: RequestInit = {})
 /** The operations of the contract that were asked with success in this test file: `get /sys/health`. */
 export const answered = new Set<string>()
 
+/** Those of a part of the contract that were not. Where people sign in, a login with a token is refused whatever it is. */
+export function unanswered(isOfPart: (path: string) => boolean): string[] {
+  const maySucceed = (described: Described | undefined): boolean =>
+    Object.keys(described?.responses ?? {}).some((status) => status.startsWith('2'))
+  const asked = Object.entries(readContract().paths)
+    .filter(([path]) => isOfPart(path))
+    .flatMap(([path, item]) =>
+      METHODS.filter((method) => method !== 'head' && maySucceed(item[method])).map((method) =>
+        // POST and PUT are one.
+        [method === 'put' ? 'post' : method, path].join(' '),
+      ),
+    )
+  const missing = asked.filter((name) => !answered.has(name) && !answered.has(name.replace(/^post/, 'put')))
+  return [...new Set(missing)].sort()
+}
+
+/** What people decide, and what pages list: asked in a file of its own. */
+export const isOfPeople = (path: string): boolean =>
+  /^\/(break-glass|sys\/control-group)\/|^\/sys\/leasehold\/(leases|leases-self|targets|summary|audit\/state)(\/|$)/.test(
+    path,
+  )
+
 /** Empty when the exchange is as the contract says. */
 export function contractProblems(exchange: Exchange): string[] {
   noteMount(exchange)

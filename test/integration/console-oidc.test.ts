@@ -112,12 +112,7 @@ describe('a person signs in at the provider', () => {
     const browser = openBrowser(world.at.url)
     await signIn(browser)
     if (withLease) {
-      const child = (
-        await browser.visit('POST', '/ui/v1/auth/token/create', { policies: 'borrower', ttl: '1h' })
-      ).json
-      const lease = await fetch(`${world.at.url}/v1/database/creds/app`, {
-        headers: { 'X-Vault-Token': child.auth.client_token },
-      })
+      const lease = await browser.visit('GET', '/ui/v1/database/creds/app')
       expect(lease.status).toBe(200)
     }
     const { accessor, ends_leases } = (await browser.visit('GET', '/ui/session')).json

@@ -136,7 +136,8 @@ test('control groups', async () => {
   const ben = await at.people.person('ben', { groups: ['approvers'] })
   // What waits wrapped is described once, for every operation.
   const guarded = await fetch(`${at.url}/v1/${path}`, { headers: { 'X-Vault-Token': ada.token } })
-  const { accessor } = (await guarded.json()).wrap_info
+  const { wrap_info } = (await guarded.json()) as { wrap_info: { accessor: string } }
+  const { accessor } = wrap_info
   await gets('sys/control-group/request', ada, 'POST', { accessor })
   await gets('sys/control-group/authorize', ben, 'POST', { accessor })
 })

@@ -2,7 +2,6 @@ import { z } from 'zod'
 import type { BreakGlassPolicyRow } from '../ledger/break-glass-policies.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { isBlock } from '../policy/condition-cidr.ts'
-import { NOTIFY_EVENTS } from './notify/events.ts'
 import { patternFault } from './pattern.ts'
 import { names, notify, quorum, requesters, seconds, sets, webUrl, words } from './policy-shape.ts'
 import { quorumFault } from './quorum.ts'
@@ -179,10 +178,7 @@ function faultsOfPeople(spec: PolicySpec): Fault[] {
 function faultsOfRest(spec: PolicySpec): Fault[] {
   const { sealed, ticket_pattern, allow_from } = spec
   const block = allow_from.find((text) => !isBlock(text))
-  const told = spec.notify.flatMap(({ events = [] }) => events)
-  const unknownEvent = told.find((event) => !(NOTIFY_EVENTS as readonly string[]).includes(event))
   return [
-    ['notify', unknownEvent !== undefined && `tells of ${JSON.stringify(unknownEvent)}, which is no event`],
     ['default_duration', spec.default_duration > spec.max_duration && 'is longer than max_duration'],
     ['review_overdue', spec.review_overdue < spec.review_due && 'comes before review_due'],
     ['ticket_pattern', ticket_pattern !== '' && patternFault(ticket_pattern)],

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { parseDuration } from '../lib/duration.ts'
 import { urlFault } from './notify/destinations.ts'
-import { NOTIFY_EVENTS } from './notify/events.ts'
 import type { Quorum } from './quorum.ts'
+import { GRANT_EVENTS } from './states.ts'
 
 /** The parts of a policy document that are more than one value: what they look like. */
 
@@ -48,7 +48,7 @@ export const notify = z
       url: webUrl,
       /** Never kept with the document. */
       secret: z.string().max(1_024).optional(),
-      events: z.array(z.enum(NOTIFY_EVENTS)).max(MAX_ITEMS).optional(),
+      events: z.array(z.enum(GRANT_EVENTS)).max(MAX_ITEMS).optional(),
     }),
   )
   .max(20)

@@ -2,10 +2,11 @@ import { createHmac } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { urlFault } from '../../src/breakglass/notify/destinations.ts'
-import { headlineOf, NOTIFY_EVENTS } from '../../src/breakglass/notify/events.ts'
+import { headlineOf } from '../../src/breakglass/notify/events.ts'
 import type { Message } from '../../src/breakglass/notify/message.ts'
 import { signatureOf } from '../../src/breakglass/notify/sign.ts'
 import { slackBody } from '../../src/breakglass/notify/slack.ts'
+import { GRANT_EVENTS } from '../../src/breakglass/states.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 
 const message = (changes: Partial<Message['request']> = {}, detail: Message['detail'] = {}): Message => ({
@@ -97,7 +98,7 @@ describe('a Slack message', () => {
     }
   })
 
-  test.each(NOTIFY_EVENTS)('has a line for %s', (event) => {
+  test.each(GRANT_EVENTS)('has a line for %s', (event) => {
     expect(headlineOf(event)).toMatch(/^\S.*\S$/)
     expect(headlineOf(event)).not.toContain('_')
   })

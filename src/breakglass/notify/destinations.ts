@@ -1,5 +1,5 @@
 import { isLoopbackHost } from '../../lib/loopback.ts'
-import type { NotifyEvent } from './events.ts'
+import type { GrantEvent } from '../states.ts'
 
 /** Where a policy wants to have things told. Its key is in the secret store. */
 export type Destination = {
@@ -7,7 +7,7 @@ export type Destination = {
   type: 'webhook' | 'slack'
   url: string
   /** Absent: all. */
-  events?: readonly NotifyEvent[]
+  events?: readonly GrantEvent[]
 }
 
 /** As a policy keeps them; empty where it names none. */

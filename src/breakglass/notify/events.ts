@@ -1,11 +1,6 @@
-import { GRANT_EVENTS, type GrantEvent } from '../states.ts'
+import type { GrantEvent } from '../states.ts'
 
-export type NotifyEvent = GrantEvent
-
-/** What a destination may name in `events`. */
-export const NOTIFY_EVENTS: readonly NotifyEvent[] = GRANT_EVENTS
-
-const HEADLINES: Partial<Record<NotifyEvent, string>> = {
+const HEADLINES: Partial<Record<GrantEvent, string>> = {
   submit: 'access is asked for',
   submit_sealed: 'SEALED emergency access is asked for',
   escalate: 'nobody has decided yet: the next approvers are asked',
@@ -42,4 +37,4 @@ const HEADLINES: Partial<Record<NotifyEvent, string>> = {
 }
 
 /** One line for people; of what has no line of its own, its name. */
-export const headlineOf = (event: NotifyEvent): string => HEADLINES[event] ?? event.replaceAll('_', ' ')
+export const headlineOf = (event: GrantEvent): string => HEADLINES[event] ?? event.replaceAll('_', ' ')

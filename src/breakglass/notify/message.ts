@@ -1,7 +1,7 @@
 import type { Detail } from '../../audit/event.ts'
 import type { Grant } from '../../ledger/grants.ts'
 import type { Actor } from '../actor.ts'
-import type { NotifyEvent } from './events.ts'
+import type { GrantEvent } from '../states.ts'
 
 export type Person = { display_name: string; subject: string; mount: string }
 
@@ -9,7 +9,7 @@ export type Person = { display_name: string; subject: string; mount: string }
 export type Message = {
   /** The same at every try: who has seen it has seen this message. */
   id: string
-  event: NotifyEvent
+  event: GrantEvent
   at: string
   request: {
     id: string
@@ -47,7 +47,7 @@ const TIMES = [
 
 export type Told = {
   grant: Grant
-  event: NotifyEvent
+  event: GrantEvent
   actor: Actor | null
   detail: Readonly<Record<string, Detail>>
 }

@@ -1,4 +1,4 @@
-import { Button, Group, Stack, Text } from '@mantine/core'
+import { Button, Stack } from '@mantine/core'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useSearchParams } from 'react-router'
@@ -6,6 +6,7 @@ import { ask } from '../api.ts'
 import { EmptyState } from '../components/empty-state.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Page } from '../components/page.tsx'
+import { Pager, type Trail } from '../components/pager.tsx'
 import { AuditFilters } from './audit/audit-filters.tsx'
 import { ChainState } from './audit/chain-state.tsx'
 import type { LoggedEvent } from './audit/event.ts'
@@ -37,7 +38,7 @@ export default function AuditPage() {
 type Found = { events: LoggedEvent[]; next: string | null }
 
 function Events({ question, onReset }: { question: AuditQuestion; onReset: () => void }) {
-  const [trail, setTrail] = useState<(string | null)[]>([null])
+  const [trail, setTrail] = useState<Trail>([null])
   const asked = askedOf(question, { limit: PAGE_SIZE, after: trail.at(-1) ?? null }).toString()
   const query = useQuery({
     queryKey: ['audit', 'events', asked],
@@ -56,31 +57,17 @@ function Events({ question, onReset }: { question: AuditQuestion; onReset: () =>
         ) : (
           <Stack gap="sm">
             <EventList events={events} />
-            <Group component="nav" aria-label="Pages of events" justify="center">
-              <Button
-                variant="default"
-                size="xs"
-                disabled={trail.length === 1}
-                onClick={() => setTrail(trail.slice(0, -1))}
-              >
-                Previous
-              </Button>
-              <Text size="sm" role="status">
-                Page {trail.length}
-              </Text>
-              <Button
-                variant="default"
-                size="xs"
-                disabled={next === null}
-                loading={query.isPlaceholderData}
-                onClick={() => setTrail([...trail, next])}
-              >
-                Next
-              </Button>
+            <Pager
+              label="Pages of events"
+              trail={trail}
+              next={next}
+              onMove={setTrail}
+              waiting={query.isPlaceholderData}
+            >
               <Button variant="default" size="xs" onClick={() => void query.refetch()}>
                 Read again
               </Button>
-            </Group>
+            </Pager>
           </Stack>
         )
       }

@@ -1,10 +1,11 @@
-import { Alert, Button, Group, Stack, Text } from '@mantine/core'
+import { Alert, Button, Stack, Text } from '@mantine/core'
 import { useState } from 'react'
 import { useSearchParams } from 'react-router'
 import { EmptyState } from '../components/empty-state.tsx'
 import { useNarrow } from '../components/filters.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Page } from '../components/page.tsx'
+import { Pager, type Trail } from '../components/pager.tsx'
 import { useSession } from '../session.ts'
 import type { RevokeOutcome } from './leases/bulk-revoke.ts'
 import { RevokeProgress, SelectionBar } from './leases/bulk-revoke.tsx'
@@ -52,7 +53,7 @@ type ListingProps = {
 
 /** The pages of one listing, and what is chosen on them. Another filter begins anew: what is out of sight is not chosen. */
 function Listing({ filters, narrow, mayRevoke, others, onReset }: ListingProps) {
-  const [trail, setTrail] = useState<(string | null)[]>([null])
+  const [trail, setTrail] = useState<Trail>([null])
   const [chosen, setChosen] = useState<ReadonlyMap<string, LeaseRow>>(new Map())
   const [begun, setBegun] = useState<{ outcomes: RevokeOutcome[]; round: number }>()
   const query = useLeases(filters, trail.at(-1) ?? null)
@@ -83,7 +84,15 @@ function Listing({ filters, narrow, mayRevoke, others, onReset }: ListingProps) 
                 ended={ended}
                 selecting={selectable ? selectingOf(found.leases, chosen, setChosen) : undefined}
               />
-              <Pages found={found} trail={trail} onMove={setTrail} waiting={query.isPlaceholderData} />
+              {(trail.length > 1 || found.cursor !== null) && (
+                <Pager
+                  label="Pages of leases"
+                  trail={trail}
+                  next={found.cursor}
+                  onMove={setTrail}
+                  waiting={query.isPlaceholderData}
+                />
+              )}
             </>
           )
         }
@@ -127,41 +136,6 @@ function without(chosen: ReadonlyMap<string, LeaseRow>, rows: readonly LeaseRow[
   const left = new Map(chosen)
   for (const { lease_id } of rows) left.delete(lease_id)
   return left
-}
-
-type PagesProps = {
-  found: Leases
-  trail: readonly (string | null)[]
-  onMove: (trail: (string | null)[]) => void
-  waiting: boolean
-}
-
-function Pages({ found, trail, onMove, waiting }: PagesProps) {
-  if (trail.length === 1 && found.cursor === null) return null
-  return (
-    <Group component="nav" aria-label="Pages of leases" justify="center">
-      <Button
-        variant="default"
-        size="xs"
-        disabled={trail.length === 1}
-        onClick={() => onMove(trail.slice(0, -1))}
-      >
-        Previous
-      </Button>
-      <Text size="sm" role="status">
-        Page {trail.length}
-      </Text>
-      <Button
-        variant="default"
-        size="xs"
-        disabled={found.cursor === null}
-        loading={waiting}
-        onClick={() => onMove([...trail, found.cursor])}
-      >
-        Next
-      </Button>
-    </Group>
-  )
 }
 
 function Nothing({ filtered, own, onReset }: { filtered: boolean; own: boolean; onReset: () => void }) {

@@ -1,4 +1,5 @@
-import { type Created, EngineError, type Ticket } from '../engine.ts'
+import type { CreateAnswers } from '../creating.ts'
+import { EngineError } from '../engine.ts'
 import { timestamp } from '../timestamp.ts'
 import type { Connections, Facts } from './connections.ts'
 import { toEngineError } from './errors.ts'
@@ -20,10 +21,7 @@ import { accountText, fullName, userAtHost } from './sql.ts'
  * Makes one account by its role's own SQL, on a connection of its own. What every account has is then added: the
  * connection limit and the groups of `member_of`. Where a step fails, whatever has the user's name is dropped again.
  */
-export async function createWithOwnSql(
-  connections: Connections,
-  draft: Draft,
-): Promise<Map<Ticket, Created | EngineError>> {
+export async function createWithOwnSql(connections: Connections, draft: Draft): Promise<CreateAnswers> {
   const answer = await connections.useForOwnSql('issuing', async (session, facts) => {
     const [order] = (await withHashes([draft], facts.dialect)) as [Order]
     const ground = await beginCreate(session, facts, [order])

@@ -1,4 +1,5 @@
-import type { Created, EngineError, Ticket } from '../engine.ts'
+import type { CreateAnswers } from '../creating.ts'
+import type { EngineError } from '../engine.ts'
 import type { Facts } from './connections.ts'
 import { runIsolated } from './isolate.ts'
 import {
@@ -20,7 +21,7 @@ export async function createShared(
   session: Session,
   facts: Facts,
   drafts: readonly Draft[],
-): Promise<Map<Ticket, Created | EngineError>> {
+): Promise<CreateAnswers> {
   const orders = await withHashes(drafts, facts.dialect)
   const ground = await beginCreate(session, facts, orders)
   const failures = new Map<Order, EngineError>()

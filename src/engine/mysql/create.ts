@@ -1,7 +1,8 @@
 import { randomBase62 } from '../../lib/ids.ts'
-import { failed, ok, type Result } from '../../lib/result.ts'
+import { failed, type Result } from '../../lib/result.ts'
+import { outcomesOf, settle } from '../creating.ts'
 import { deadlineIn } from '../deadline.ts'
-import { type Created, EngineError, type Ticket } from '../engine.ts'
+import type { Created, Ticket } from '../engine.ts'
 import { PASSWORD_LENGTH } from '../target-fields.ts'
 import type { Connections } from './connections.ts'
 import { createWithOwnSql } from './create-own.ts'
@@ -36,14 +37,19 @@ export async function createAccounts(
     shared.slice(i * BATCH, (i + 1) * BATCH),
   )
   await Promise.all([
-    ...own.map((draft) => settle(outcomes, [draft], () => createWithOwnSql(connections, draft))),
+    ...own.map((draft) =>
+      settle(outcomes, [draft], () => createWithOwnSql(connections, draft), toEngineError),
+    ),
     ...batches.map((batch) =>
-      settle(outcomes, batch, () =>
-        connections.use('issuing', (session, facts) => createShared(session, facts, batch)),
+      settle(
+        outcomes,
+        batch,
+        () => connections.use('issuing', (session, facts) => createShared(session, facts, batch)),
+        toEngineError,
       ),
     ),
   ])
-  return tickets.map((ticket) => outcomes.get(ticket) ?? failed(new EngineError('failed', 'not tried')))
+  return outcomesOf(tickets, outcomes)
 }
 
 function toDraft(target: Target, ticket: Ticket, outcomes: Map<Ticket, Result<Created>>): Draft[] {
@@ -55,21 +61,5 @@ function toDraft(target: Target, ticket: Ticket, outcomes: Map<Ticket, Result<Cr
   } catch (error) {
     outcomes.set(ticket, failed(toEngineError(error)))
     return []
-  }
-}
-
-/** Gives each draft its outcome whatever happens. */
-async function settle(
-  outcomes: Map<Ticket, Result<Created>>,
-  drafts: readonly Draft[],
-  run: () => Promise<Map<Ticket, Created | EngineError>>,
-): Promise<void> {
-  const answers = await run().catch(
-    (error) => new Map(drafts.map(({ ticket }) => [ticket, toEngineError(error)] as const)),
-  )
-  for (const { ticket } of drafts) {
-    const answer =
-      answers.get(ticket) ?? new EngineError('failed', 'the target did not say what became of it')
-    outcomes.set(ticket, answer instanceof Error ? failed(answer) : ok(answer))
   }
 }

@@ -1,3 +1,4 @@
+import type { CreateAnswers } from '../creating.ts'
 import { type Created, EngineError } from '../engine.ts'
 import type { Connections, Facts, Session } from './connections.ts'
 import { toEngineError } from './errors.ts'
@@ -18,7 +19,7 @@ export async function createWithOwnSql(
   connections: Connections,
   target: Target,
   order: Order,
-): Promise<Map<Order, Created | EngineError>> {
+): Promise<CreateAnswers> {
   const answer = await connections.useForOwnSql('issuing', async (session, facts) => {
     if (facts.functions && !facts.createsRoles) return new EngineError('denied', NEEDS_CREATEROLE)
     const { nowMs, groups } = await beginCreate(session, facts, [order])
@@ -34,7 +35,7 @@ export async function createWithOwnSql(
       return toEngineError(error, 'creation_statements')
     }
   })
-  return new Map([[order, answer]])
+  return new Map([[order.ticket, answer]])
 }
 
 async function createInTransaction(

@@ -1,4 +1,5 @@
-import type { Created, EngineError } from '../engine.ts'
+import type { CreateAnswers } from '../creating.ts'
+import type { Created, EngineError, Ticket } from '../engine.ts'
 import { type Facts, LOCK_TIMEOUT_MS, type Session } from './connections.ts'
 import { actAsCreator, creatorOf, lendGroups } from './creators.ts'
 import { call, extensionKeyHash, type Functions, type Making } from './definer.ts'
@@ -14,18 +15,18 @@ export async function createShared(
   facts: Facts,
   target: Target,
   orders: readonly Order[],
-): Promise<Map<Order, Created | EngineError>> {
-  const answers = new Map<Order, Created | EngineError>()
+): Promise<CreateAnswers> {
+  const problems: CreateAnswers = new Map()
   await actAsCreator(session, facts, target, orders.length)
   const { nowMs, groups } = await begin(session, facts, orders)
   const good = orders.filter((order) => {
     const problem = problemWith(order, groups, facts)
-    if (problem) answers.set(order, problem)
+    if (problem) problems.set(order.ticket, problem)
     return !problem
   })
   if (good.length === 0) {
     await session.query('ROLLBACK')
-    return answers
+    return problems
   }
   const failures = new Map<Order, EngineError>()
   const results = await runIsolated(
@@ -38,7 +39,11 @@ export async function createShared(
   )
   // The query also finds an account that was there before: only what did not fail is of our making.
   const made = good.filter((order) => !failures.has(order))
-  return new Map([...answers, ...failures, ...readCreated(made, results.at(-2)?.rows ?? [])])
+  return new Map([
+    ...problems,
+    ...[...failures].map(([{ ticket }, error]) => [ticket, error] as const),
+    ...readCreated(made, results.at(-2)?.rows ?? []),
+  ])
 }
 
 /**
@@ -103,10 +108,13 @@ function createText(order: Order, target: Target, nowMs: number): string {
 const oidsQuery = (orders: readonly Order[]): string =>
   `SELECT oid::text, rolname FROM pg_roles WHERE rolname = ANY (${nameArray(orders.map(({ ticket }) => ticket.account.name))})`
 
-function readCreated(orders: readonly Order[], rows: { oid: string; rolname: string }[]): [Order, Created][] {
+function readCreated(
+  orders: readonly Order[],
+  rows: { oid: string; rolname: string }[],
+): [Ticket, Created][] {
   const oids = new Map(rows.map(({ oid, rolname }) => [rolname, oid]))
   return orders.flatMap((order) => {
     const oid = oids.get(order.ticket.account.name)
-    return oid === undefined ? [] : [[order, createdAs(order, oid)]]
+    return oid === undefined ? [] : [[order.ticket, createdAs(order, oid)]]
   })
 }

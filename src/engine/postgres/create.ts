@@ -1,7 +1,8 @@
 import { randomBase62 } from '../../lib/ids.ts'
-import { failed, ok, type Result } from '../../lib/result.ts'
+import { failed, type Result } from '../../lib/result.ts'
+import { outcomesOf, settle } from '../creating.ts'
 import { deadlineIn } from '../deadline.ts'
-import { type Created, EngineError, type Ticket } from '../engine.ts'
+import type { Created, Ticket } from '../engine.ts'
 import { PASSWORD_LENGTH } from '../target-fields.ts'
 import type { Connections } from './connections.ts'
 import { createWithOwnSql } from './create-own.ts'
@@ -34,14 +35,20 @@ export async function createAccounts(
   const own = ready.filter(({ plan }) => plan.creation.length > 0)
   const shared = ready.filter(({ plan }) => plan.creation.length === 0)
   await Promise.all([
-    ...own.map((order) => settle(outcomes, [order], () => createWithOwnSql(connections, target, order))),
+    ...own.map((order) =>
+      settle(outcomes, [order], () => createWithOwnSql(connections, target, order), toEngineError),
+    ),
     ...batches(shared).map((batch) =>
-      settle(outcomes, batch, () =>
-        connections.useActing('issuing', (session, facts) => createShared(session, facts, target, batch)),
+      settle(
+        outcomes,
+        batch,
+        () =>
+          connections.useActing('issuing', (session, facts) => createShared(session, facts, target, batch)),
+        toEngineError,
       ),
     ),
   ])
-  return tickets.map((ticket) => outcomes.get(ticket) ?? failed(new EngineError('failed', 'not tried')))
+  return outcomesOf(tickets, outcomes)
 }
 
 async function toOrder(
@@ -65,19 +72,4 @@ function batches(orders: readonly Order[]): Order[][] {
   const size = costly ? COSTLY_BATCH : CHEAP_BATCH
   const count = Math.ceil(orders.length / size)
   return Array.from({ length: count }, (_, i) => orders.slice(i * size, (i + 1) * size))
-}
-
-/** Runs one transaction's worth of orders, and gives each its outcome whatever happens. */
-async function settle(
-  outcomes: Map<Ticket, Result<Created>>,
-  orders: readonly Order[],
-  run: () => Promise<Map<Order, Created | EngineError>>,
-): Promise<void> {
-  const answers = await run().catch(
-    (error) => new Map(orders.map((order) => [order, toEngineError(error)] as const)),
-  )
-  for (const order of orders) {
-    const answer = answers.get(order) ?? new EngineError('failed', 'the target did not say what became of it')
-    outcomes.set(order.ticket, answer instanceof Error ? failed(answer) : ok(answer))
-  }
 }

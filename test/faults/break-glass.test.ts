@@ -34,7 +34,7 @@ beforeAll(async () => {
     ticket_required: false,
     max_live: 100,
   })
-}, 120_000)
+}, 420_000)
 afterAll(async () => {
   await onlooker.close()
   await at.close()

@@ -78,7 +78,7 @@ test('the same leases renewed, given back and expiring from every side at once e
   }
   expect(await deadlocks()).toBe(0)
   expect(complaints()).toEqual([])
-}, 120_000)
+}, 420_000)
 
 test('a token given back on one server while the other issues with it leaves no lease behind', async () => {
   const [one, other] = servers
@@ -102,7 +102,7 @@ test('a token given back on one server while the other issues with it leaves no 
   const ended = (await at.leases()).filter(({ id }) => !before.has(id))
   expect(ended.filter(({ reason }) => reason === 'expired')).toEqual([])
   expect(await deadlocks()).toBe(0)
-}, 120_000)
+}, 420_000)
 
 test('a worker that was slow writes nothing about a lease that another has taken over', async () => {
   const slow = await at.worker({ plan: { at: 1, what: 'hold', only: STATEMENT.remove } })
@@ -132,7 +132,7 @@ test('a worker that was slow writes nothing about a lease that another has taken
   }
   await untilAllEnded()
   await expectEndedOnce()
-}, 120_000)
+}, 420_000)
 
 test('a worker killed in the midst of a batch: the other ends what it held', async () => {
   const [one] = servers
@@ -152,4 +152,4 @@ test('a worker killed in the midst of a batch: the other ends what it held', asy
 
   await expectEndedOnce()
   expect(heir.isRunning()).toBe(true)
-}, 120_000)
+}, 420_000)

@@ -72,7 +72,7 @@ describe.each(KILLS)('kill -9 of the server, to %s', (what) => {
       (where) => killAt(work, { what, ...where }),
       statements('intent', 'create', 'activate'),
     )
-  }, 120_000)
+  }, 420_000)
 
   test('every change of a renewal', async () => {
     const work: Work = {
@@ -83,7 +83,7 @@ describe.each(KILLS)('kill -9 of the server, to %s', (what) => {
     }
 
     await visitChanges((where) => killAt(work, { what, ...where }), statements('extend', 'renew'))
-  }, 120_000)
+  }, 420_000)
 
   test('every change of a revocation', async () => {
     const work: Work = {
@@ -93,5 +93,5 @@ describe.each(KILLS)('kill -9 of the server, to %s', (what) => {
     const steps = statements('claim', 'disable', 'disconnect', 'remove', 'finish')
 
     await visitChanges((where) => killAt(work, { what, ...where }), steps)
-  }, 180_000)
+  }, 420_000)
 })

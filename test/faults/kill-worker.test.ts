@@ -50,5 +50,5 @@ describe.each(KILLS)('kill -9 of a worker, to %s', (what) => {
     const server = await at.server()
 
     await visitChanges((where) => killAt(server, { what, ...where }), STEPS)
-  }, 180_000)
+  }, 420_000)
 })

@@ -118,7 +118,7 @@ test('nothing that was answered is lost, and no process dies, when the ledger cr
   for (const { receipts } of await at.leases()) expect(receipts).toBe(1)
   expect((await server.terminate()).code).toBe(0)
   expect((await worker.terminate()).code).toBe(0)
-}, 180_000)
+}, 420_000)
 
 test('a process in the midst of a transaction survives the crash', async () => {
   // Its transaction waits, between two statements, when its connection breaks.
@@ -138,4 +138,4 @@ test('a process in the midst of a transaction survives the crash', async () => {
     return (await at.leases()).every(({ state }) => state === 'revoked')
   })
   expect(crashes(worker.log())).toEqual([])
-}, 90_000)
+}, 420_000)

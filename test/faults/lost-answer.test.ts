@@ -47,14 +47,14 @@ describe('an answer that does not arrive', () => {
 
   test('of the ledger or the target to the server, at every change of an issue', async () => {
     await loseEachAnswer(nothing, () => issue(server))
-  }, 120_000)
+  }, 420_000)
 
   test('of the ledger or the target to the server, at every change of a revocation', async () => {
     await loseEachAnswer(
       async () => leaseIdOf(await issue(server)),
       (lease_id) => request(server, at.token, 'POST', 'sys/leases/revoke', { lease_id }),
     )
-  }, 120_000)
+  }, 420_000)
 
   test('of the ledger to the server: a credential that nobody got does not wait for its expiry', async () => {
     await server.gate({ at: 1, what: 'lose the answer', only: STATEMENT.activate })

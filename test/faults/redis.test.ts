@@ -81,7 +81,7 @@ describe.each(FAULTS)('Redis is $name', (fault) => {
     await untilAllEnded()
     expect(await at.accounts()).toEqual([])
     await fault.mend()
-  }, 90_000)
+  }, 420_000)
 
   test('while leases end: they end all the same', async () => {
     for (const change of CHANGES_OF_ENDING) {
@@ -91,7 +91,7 @@ describe.each(FAULTS)('Redis is $name', (fault) => {
       expect(await at.accounts(), change).toEqual([])
       await fault.mend()
     }
-  }, 120_000)
+  }, 420_000)
 })
 
 test('after all of that wake-ups work as before, at once and at a given time', async () => {
@@ -106,4 +106,4 @@ test('after all of that wake-ups work as before, at once and at a given time', a
   expect((await at.leases()).find(({ id }) => soon.endsWith(id))?.reason).toBe('expired')
   for (const process of [server, woken]) expect(process.isRunning()).toBe(true)
   expect(await at.accounts()).toEqual([])
-}, 90_000)
+}, 420_000)

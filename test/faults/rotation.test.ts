@@ -51,10 +51,10 @@ afterAll(async () => {
 /** From the claim on: without what a request does before it. */
 const CLAIM = String.raw`set claimed_by = \$1, fence = r\.fence \+ 1`
 const LASTING = String.raw`^(commit|with due|insert into leasehold\.(rotation|sealed_secret))|ALTER ROLE`
-const dyingAt = (n: number, from = CLAIM): GatePlan => ({
+const dyingAt = (n: number, from = CLAIM, only = LASTING): GatePlan => ({
   at: n,
   what: 'die after sending',
-  only: LASTING,
+  only,
   from,
 })
 
@@ -135,11 +135,11 @@ async function killed(died: Process): Promise<Kill> {
   return { statement: death?.label ?? 'it died elsewhere', phases: left.map(({ phase }) => phase) }
 }
 
+const unvisited = (kills: readonly Kill[]) =>
+  STATEMENTS.filter(([one, times]) => kills.filter(({ statement }) => one.test(statement)).length < times)
+
 function expectVisited(kills: readonly Kill[]): void {
-  const missing = STATEMENTS.filter(
-    ([one, times]) => kills.filter(({ statement }) => one.test(statement)).length < times,
-  )
-  expect(missing).toEqual([])
+  expect(unvisited(kills)).toEqual([])
   expect(kills.flatMap(({ phases }) => phases)).toEqual(expect.arrayContaining([...PHASES]))
 }
 
@@ -248,10 +248,9 @@ test('kill -9 of a worker with an admin and a static role due at once', async ()
   await ask(server, 'database/static-roles/a', STATIC_ROLE)
   await ask(server, 'database/config/app', { rotation_period: '100d' })
   await server.kill()
-  const kills: Kill[] = []
-  for (;;) {
+  const killAt = async (plan: GatePlan): Promise<Kill | undefined> => {
     await at.test.advance(101 * 86_400)
-    const worker = await at.worker({ plan: dyingAt(kills.length + 1) })
+    const worker = await at.worker({ plan })
     await until(
       'it died, or all is rotated',
       async () => !worker.isRunning() || (await openRotations()).length === 0,
@@ -263,14 +262,29 @@ test('kill -9 of a worker with an admin and a static role due at once', async ()
     )
     if (lived) {
       await worker.kill()
-      break
+      return undefined
     }
-    kills.push(await killed(worker))
+    const kill = await killed(worker)
     await expectAdminKept()
     expect(await storeOpens(await staticPlace(), 'app_a', ['current', 'pending'])).toBe(true)
     await settle()
     await expectAdminAgreed()
     await expectStaticAgreed()
+    return kill
+  }
+
+  const kills: Kill[] = []
+  for (;;) {
+    const kill = await killAt(dyingAt(kills.length + 1))
+    if (!kill) break
+    kills.push(kill)
+  }
+  // The two go on beside each other: a statement may have had another number each time, and slipped through.
+  for (const [one, times] of unvisited(kills)) {
+    for (let n = 1; n <= times; n += 1) {
+      const kill = await killAt(dyingAt(n, CLAIM, one.source))
+      if (kill) kills.push(kill)
+    }
   }
 
   expectVisited(kills)

@@ -86,7 +86,7 @@ describe('a target that is stopped', () => {
     await untilEnded(waiting)
     await until('issuing on it works again', async () => (await issue('app'))?.status === 200)
     expect(worker.isRunning()).toBe(true)
-  }, 120_000)
+  }, 420_000)
 
   test('a worker that starts anew remembers the tries, and what waits ends when the target is back', async () => {
     const waiting = await issued('app')
@@ -102,7 +102,7 @@ describe('a target that is stopped', () => {
     await failing.restart()
     await untilEnded(waiting)
     expect((await leaseOf(waiting))?.attempts).toBe(2)
-  }, 120_000)
+  }, 420_000)
 
   test('while it is down a worker that starts anew does not end anything on its word', async () => {
     const waiting = await issued('app')
@@ -117,7 +117,7 @@ describe('a target that is stopped', () => {
     expect(await leaseOf(waiting)).toMatchObject({ state: 'revoking', accessEnded: false, receipts: 0 })
     await failing.restart()
     await untilEnded(waiting)
-  }, 120_000)
+  }, 420_000)
 })
 
 describe('a target that hangs', () => {
@@ -148,7 +148,7 @@ describe('a target that hangs', () => {
     } finally {
       thaw()
     }
-  }, 120_000)
+  }, 420_000)
 
   test('a worker that is stopped meanwhile leaves its claims to the next', async () => {
     const expiring = await issued('app')
@@ -165,5 +165,5 @@ describe('a target that hangs', () => {
     await at.test.advance(100)
     await untilEnded(expiring)
     expect((await leaseOf(expiring))?.fence).toBeGreaterThan(1)
-  }, 120_000)
+  }, 420_000)
 })

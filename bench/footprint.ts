@@ -64,9 +64,8 @@ export async function footprint(
   ]
 }
 
-/** Rows as issuing leaves them, not due for hours. */
-/** Live leases as rows alone: none has an account anywhere. */
-export async function fillLeases({ ledger }: Installation, leases: number): Promise<void> {
+/** Live leases as rows alone, as issuing leaves them and not due for hours: none has an account anywhere. */
+async function fillLeases({ ledger }: Installation, leases: number): Promise<void> {
   await ledger.query(
     `insert into leasehold.lease (id, path, mount_id, role_id, target_id, token_id, account, target_ref, state,
        issued_at, expires_at, hard_expires_at, hard_limited_by, create_deadline, next_action_at)

@@ -59,7 +59,10 @@ const FULL = {
   live: { live: [0, 1_000, 10_000], turnMs: 1_500 },
   auth: { rounds: 5, warmUpMs: 4_000, turnMs: 1_000, decisions: { decisions: 50_000, warmUp: 20_000 } },
   reconcile: { accounts: 100_000 },
-  console: { leases: 100_000, grants: 1_000, turnMs: 1_000, events: 100, rounds: 5, clients: 8 },
+  console: {
+    ...{ leases: 100_000, ended: 60_000, grants: 1_000, closed: 20_000, events: 300_000 },
+    ...{ calls: 100, forMs: 4_000, told: 100, rounds: 6, turnMs: 1_000, clients: 8, pages: 20 },
+  },
   mysql: { rounds: 10, accounts: 64 },
   kubernetes: { rounds: 3, clients: [1, 32], turnMs: 1_000 },
 }
@@ -72,7 +75,10 @@ const QUICK: typeof FULL = {
   live: { live: [0, 1_000], turnMs: 300 },
   auth: { rounds: 1, warmUpMs: 300, turnMs: 400, decisions: { decisions: 2_000, warmUp: 2_000 } },
   reconcile: { accounts: 2_000 },
-  console: { leases: 100_000, grants: 1_000, turnMs: 500, events: 20, rounds: 2, clients: 8 },
+  console: {
+    ...{ leases: 100_000, ended: 10_000, grants: 1_000, closed: 1_000, events: 20_000 },
+    ...{ calls: 5, forMs: 500, told: 5, rounds: 1, turnMs: 500, clients: 8, pages: 20 },
+  },
   mysql: { rounds: 2, accounts: 64 },
   kubernetes: { rounds: 1, clients: [1, 32], turnMs: 300 },
 }

@@ -1,5 +1,6 @@
 import type { Shipping } from './audit/sinks/shipping.ts'
 import { GRANTS_WAKEUP } from './breakglass/due.ts'
+import { DELIVERIES_WAKEUP, type Deliverer } from './breakglass/notify/deliverer.ts'
 import type { PolicyBook } from './breakglass/policy-book.ts'
 import { composeAccess } from './compose/access.ts'
 import { composeApi } from './compose/api.ts'
@@ -19,6 +20,7 @@ import type { Api } from './http/app.ts'
 import { type Listening, listen, type Tls } from './http/server.ts'
 import type { OidcMethod } from './identity/oidc/method.ts'
 import type { TokenStore } from './identity/tokens.ts'
+import type { WebauthnMethod } from './identity/webauthn/method.ts'
 import type { Ender } from './lease/ender.ts'
 import type { Enrolment } from './lease/enrolment.ts'
 import type { Issue } from './lease/issue.ts'
@@ -64,6 +66,7 @@ export type Broker = {
   /** Of break-glass. */
   policyBook: PolicyBook
   oidc: OidcMethod
+  webauthn: WebauthnMethod
   mounts: Mounts
   enrolment: Enrolment
   roles: Roles
@@ -143,7 +146,7 @@ async function composeOn(
   const rotation = composeRotation(base, leases, settings.sweepIntervalMs)
   const reconciler = composeReconcile(base, leases, settings.reconcileIntervalMs ?? 0)
   const breakGlass = composeBreakGlass(base, leases, settings.sweepIntervalMs)
-  const sweep = composeSweep(
+  const { sweep, deliverer } = composeSweep(
     base,
     { leases, access, rotation, reconciler, breakGlass },
     settings.sweepIntervalMs,
@@ -191,10 +194,8 @@ async function composeOn(
 
   return {
     ...leases,
-    tokens: access.tokens,
-    policies: access.policies,
+    ...whoMayWhat(access),
     policyBook: breakGlass.policyBook,
-    oidc: access.oidc,
     api,
     sweep,
     rotator: rotation.rotator,
@@ -213,20 +214,34 @@ async function composeOn(
       }
       return server
     },
-    ...starts(base, { leases, rotation, breakGlass, sweep }),
+    ...starts(base, { leases, rotation, breakGlass, deliverer, sweep }),
     close: () => (closing ??= closeAll()),
   }
 }
 
+const whoMayWhat = ({ tokens, policies, oidc, webauthn }: ReturnType<typeof composeAccess>) => ({
+  tokens,
+  policies,
+  oidc,
+  webauthn,
+})
+
 /** What a process of the fleet does, until `close`. */
 function starts(
   { shipping, wakeups }: Pick<Base, 'wakeups'> & { shipping: Shipping },
-  parts: { leases: LeaseSide; rotation: RotationSide; breakGlass: BreakGlassSide; sweep: Sweep },
+  parts: {
+    leases: LeaseSide
+    rotation: RotationSide
+    breakGlass: BreakGlassSide
+    deliverer: Deliverer
+    sweep: Sweep
+  },
 ): Pick<Broker, 'startWorker' | 'startRotation' | 'startGrants'> {
-  const { leases, rotation, breakGlass, sweep } = parts
-  /** What there is to do when the queue says a name: a target's, or that of all grants. */
+  const { leases, rotation, breakGlass, deliverer, sweep } = parts
+  /** What there is to do when the queue says a name: a target's, or that of all grants, or of all messages. */
   const onWakeup = (name: string): Promise<void> => {
     if (name === GRANTS_WAKEUP) return breakGlass.grantAccess.due.drain()
+    if (name === DELIVERIES_WAKEUP) return deliverer.begin()
     // Beside the endings: those never wait for a rotation, and the sweep finds what fails here.
     rotation.rotator.drain(name).catch(() => {})
     return leases.ender.drain(name)

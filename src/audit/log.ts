@@ -1,12 +1,10 @@
+import { type AuditState, auditState, lastCheckpoint } from '../ledger/audit.ts'
 import {
   type AuditPlace,
   type AuditQuestion,
-  type AuditState,
-  auditState,
   findAuditEvents,
-  lastCheckpoint,
   newestPlaceTime,
-} from '../ledger/audit.ts'
+} from '../ledger/audit-search.ts'
 import type { Db } from '../ledger/db.ts'
 import { checkpointHash, type StoredCheckpoint } from './checkpoint.ts'
 

@@ -20,6 +20,8 @@ export type Audited = {
   once: boolean
   /** Nothing is recorded with a change from now on: the event is in the ledger, or the request is over. */
   closed: boolean
+  /** Of the transaction in hand: events of the things it does that have one each, beside its own. */
+  parts?: AuditEvent[]
 }
 
 const inHand = new AsyncLocalStorage<Audited>()
@@ -34,6 +36,22 @@ export const aJob = (event: (result: unknown) => AuditEvent | undefined): Audite
   once: false,
   closed: false,
 })
+
+/**
+ * Does one of several things that a transaction is for, in it: that has an event of its own, committed with the one of
+ * the whole, or none. What `work` says it is about is said of the part alone.
+ */
+export async function partOfIt<T>(
+  event: (facts: Facts) => AuditEvent | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  const whole = inHand.getStore()
+  const part: Audited = { facts: {}, event: () => undefined, once: true, closed: true }
+  const done = await inHand.run(part, work)
+  const made = event(part.facts)
+  if (made) whole?.parts?.push(made)
+  return done
+}
 
 /** Says what the request in hand is about, for its event. */
 export function about(facts: Facts): void {
@@ -75,9 +93,10 @@ export function auditedLedger(ledger: Ledger, trail: Trail): Ledger {
     const recorded = new Set<Audited>()
     const answer = await trail.commit(async (db) => {
       recorded.clear()
+      for (const one of audited) if (one) one.parts = []
       const result = await work(db)
       const parts = partsOf(result)
-      const events: AuditEvent[] = []
+      const events: AuditEvent[] = audited.flatMap((one) => one?.parts ?? [])
       audited.forEach((one, i) => {
         if (!one || one.closed || recorded.has(one) || parts[i] === NOTHING) return
         const event = one.event(parts[i], one.facts)

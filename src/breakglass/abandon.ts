@@ -2,7 +2,7 @@ import type { Grant } from '../ledger/grants.ts'
 import { ACTION, partiesIn } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
 import { type Act, act } from './actions.ts'
-import { nextLook } from './clock.ts'
+import { nextLook, reviewDeadlines } from './clock.ts'
 import { won } from './deciding.ts'
 import { asOneOf } from './parties.ts'
 import { isSecond } from './suspension.ts'
@@ -26,11 +26,9 @@ export const createAbandon =
         await castVote(db, situation, cast)
         return undefined
       }
-      const inSeconds = (seconds: number) => new Date(grant.now.getTime() + seconds * 1_000)
       const set: Partial<Grant> = {
         endedAt: grant.now,
-        reviewDueAt: inSeconds(policy.spec.review_due),
-        reviewOverdueAt: inSeconds(policy.spec.review_overdue),
+        ...reviewDeadlines(grant, policy.spec),
         detail: { ...grant.detail, residual_risk: { reason, evidence } },
       }
       const nextActionAt = nextLook({ ...grant, ...set, state: 'review_due' })

@@ -1,13 +1,12 @@
-import { BrokerError } from '../lib/errors.ts'
-import { inCidr } from '../policy/condition-cidr.ts'
+import type { BrokerError } from '../lib/errors.ts'
 import type { GrantAction } from './actions.ts'
 import { isSamePerson } from './actor.ts'
 import { timesOf } from './clock.ts'
-import { loginFault, mayAsk } from './eligibility.ts'
+import { isFromWithin, loginFault, mayAsk } from './eligibility.ts'
 import { stateRefusal } from './moves.ts'
 import { hadVoice, type Party, partiesOf } from './parties.ts'
 import { mostSeconds } from './policies.ts'
-import { notParty, refusedBecause, type Situation } from './situation.ts'
+import { conflict, notParty, refusedBecause, type Situation } from './situation.ts'
 import { actorOfVote } from './standing.ts'
 import type { GrantState } from './states.ts'
 
@@ -64,8 +63,7 @@ const freshToReceive: Check = (situation) =>
     : fresh(situation)
 
 const fromHere: Check = ({ actor, policy: { spec } }) =>
-  spec.allow_from.length === 0 ||
-  spec.allow_from.some((block) => inCidr(actor.source_address, block) === true)
+  isFromWithin(actor.source_address, spec)
     ? undefined
     : refusedBecause('the policy does not allow it from this address')
 
@@ -129,8 +127,6 @@ const hasNotWitnessed: Check = ({ actor, votes }) =>
     : undefined
 
 const isPerson: Check = ({ actor }) => (actor.kind === 'human' ? undefined : notParty())
-
-export const conflict = (text: string): BrokerError => new BrokerError('conflict', text)
 
 const pendingRound = (situation: Situation) => pendingExtension(situation)?.round
 const first = () => 0

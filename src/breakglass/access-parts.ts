@@ -11,6 +11,7 @@ import type { Decision, LiveGrant } from '../policy/authorize.ts'
 import type { Principal } from '../policy/principal.ts'
 import type { Actor } from './actor.ts'
 import type { Moves } from './moves.ts'
+import type { OnCall } from './on-call.ts'
 import type { PlanRole } from './plan.ts'
 
 /** Somebody at the door, as far as handing out credentials needs to know them. */
@@ -34,6 +35,7 @@ export type AccessParts = {
   issue: Issue
   ender: Pick<Ender, 'endNow' | 'abandon'>
   grantLeases: GrantLeases
+  onCall: Pick<OnCall, 'renew'>
   signer: Pick<Signer, 'issuer' | 'sign'>
   findMount(path: string): Promise<Mount | undefined>
   connectFacts(target: Target): ConnectFacts

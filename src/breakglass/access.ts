@@ -8,6 +8,7 @@ import { createDue, type Due } from './due.ts'
 import { createEndings } from './ending.ts'
 import { createExtensions, type Extensions } from './extension.ts'
 import { createGivingUp, type GivingUp } from './give-up.ts'
+import { createIdentityEvents, type IdentityEvents } from './identity-events.ts'
 import type { LookAtWaiting } from './look.ts'
 import { createRatifications, type Ratifications } from './ratification.ts'
 import { createReviews, type Reviews } from './review.ts'
@@ -23,6 +24,7 @@ export type Access = Suspensions &
     ratifications: Pick<Ratifications, 'ratify' | 'refuse'>
     abandon: ReturnType<typeof createAbandon>
     blocks: Blocks
+    identityEvents: IdentityEvents
     drills(): Promise<DrillsReport>
     due: Due
   }
@@ -44,6 +46,7 @@ export function createAccess(parts: AccessParts & { lookAtWaiting: LookAtWaiting
     abandon: createAbandon(parts),
     ...createReviews(parts),
     blocks: createBlocks(ledger),
+    identityEvents: createIdentityEvents(withEndings),
     drills: () => reportDrills(ledger),
     due: createDue({
       ...withEndings,

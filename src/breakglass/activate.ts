@@ -14,6 +14,7 @@ import { stateRefusal } from './moves.ts'
 import { pinnedPolicy } from './pinned.ts'
 import { planStands } from './plan-stands.ts'
 import { applyLapse, lapseRefusal, recheck } from './standing.ts'
+import { after } from './waiting.ts'
 
 export type Activation = {
   /**
@@ -48,8 +49,10 @@ export function createActivation(parts: AccessParts & { endings: Endings }): Act
     async activate(caller, ask) {
       const before = await situationFor(ledger, { ...ask, actor: caller.actor }, ACTION.activate)
       await checkMayReceive(parts, caller, before)
+      const refusal = await parts.onCall.renew(before.grant)
+      if (refusal) throw refusal
       const activating = await begin(parts, caller, ask)
-      const until = new Date(activating.now.getTime() + activating.durationSeconds * 1_000)
+      const until = after(activating.now, activating.durationSeconds)
       let credentials: Granted[]
       let active: Grant | undefined
       try {
@@ -127,12 +130,11 @@ async function becomeActive(
   const active = await deciding(byItself, async (db) => {
     const grant = await findGrant(db, id)
     if (grant?.state !== 'activating') return undefined
-    const inSeconds = (seconds: number) => new Date(grant.now.getTime() + seconds * 1_000)
     const { spec } = await pinnedPolicy(db, grant)
     const set = {
       startedAt: grant.now,
-      expiresAt: inSeconds(grant.durationSeconds),
-      ...(grant.ratification === 'due' && { ratifyBy: inSeconds(spec.ratify_within) }),
+      expiresAt: after(grant.now, grant.durationSeconds),
+      ...(grant.ratification === 'due' && { ratifyBy: after(grant.now, spec.ratify_within) }),
     }
     return won(
       await moves.record(db, {

@@ -1,4 +1,4 @@
-import { type Principal, principalId } from '../policy/principal.ts'
+import { type Principal, personOf, principalId } from '../policy/principal.ts'
 
 /** Somebody who does something to a grant, as proved when they did it: names and groups change, this does not. */
 export type Actor = {
@@ -7,6 +7,8 @@ export type Actor = {
   display_name: string
   subject: string
   mount: string
+  /** The mount that knows them as this subject, where they came in by another. */
+  home?: string
   kind: 'human' | 'workload'
   groups: readonly string[]
   /** The issuer and whom it calls `sub`; '' where it says neither. One person may come in by several mounts. */
@@ -19,27 +21,30 @@ export type Actor = {
   auth_time: number | null
   accessor: string
   source_address: string
+  /** Their token was made from that of the login, by whoever held it. */
+  derived?: true
 }
 
 /** Out of the proved principal alone: nothing that a body says makes an actor. */
 export function actorOf(principal: Principal, sourceAddress: string): Actor {
-  const { identity, accessor } = principal
-  const { kind, mount, subject, groups, claims, metadata, amr = [], acr = '', authTime = null } = identity
-  const { iss, sub } = claims
+  const { identity, accessor, derived } = principal
+  const { kind, mount, home, subject, groups, metadata, amr = [], acr = '', authTime = null } = identity
   return {
     id: principalId(principal),
     display_name: shownName(principal),
     subject,
     mount,
+    ...(home !== undefined && { home }),
     kind,
     groups,
-    person: typeof iss === 'string' && typeof sub === 'string' ? `${iss}#${sub}` : '',
+    person: personOf(identity),
     amr,
     acr,
     role: metadata.role ?? '',
     auth_time: authTime,
     accessor,
     source_address: sourceAddress,
+    ...(derived && { derived }),
   }
 }
 
@@ -69,6 +74,10 @@ const tame = (name: string): string =>
 /** Whoever comes in by another mount, or by another login, is no other person. */
 export const isSamePerson = (a: Pick<Actor, 'id' | 'person'>, b: Pick<Actor, 'id' | 'person'>): boolean =>
   a.id === b.id || (a.person !== '' && a.person === b.person)
+
+/** Whose word it is that they are who they are: it takes each of them. */
+export const mountsOf = ({ mount, home }: Pick<Actor, 'mount' | 'home'>): string[] =>
+  home === undefined ? [mount] : [mount, home]
 
 /** What everybody who may see a grant sees of who did something. */
 export const shownActor = ({ display_name, subject, mount, groups }: Actor) => ({

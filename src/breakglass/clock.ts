@@ -1,5 +1,7 @@
 import type { Grant } from '../ledger/grants.ts'
+import type { PolicySpec } from './policies.ts'
 import type { GrantState } from './states.ts'
+import { after } from './waiting.ts'
 
 /** When somebody has to look at a grant again: a function of its row alone, so that whoever moves it can say. */
 
@@ -85,6 +87,15 @@ export function noticeAt({
 
 const ratifyBy = ({ ratification, ratifyBy }: Timed): Date | null =>
   ratification === 'due' ? ratifyBy : null
+
+/** From when it has ended on: until when somebody has to have looked at it. */
+export const reviewDeadlines = (
+  { now }: Pick<Grant, 'now'>,
+  { review_due, review_overdue }: Pick<PolicySpec, 'review_due' | 'review_overdue'>,
+): Pick<Grant, 'reviewDueAt' | 'reviewOverdueAt'> => ({
+  reviewDueAt: after(now, review_due),
+  reviewOverdueAt: after(now, review_overdue),
+})
 
 /** About as long again as it has taken so far. */
 function nextCheck(grant: Timed): Date {

@@ -1,3 +1,4 @@
+import { splitLeaseId } from '../lease/wire-id.ts'
 import { findLiveOnPaths } from '../ledger/grant-leases.ts'
 import { doom } from '../ledger/lease-ending.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -8,7 +9,7 @@ import { checkRoles } from './activate.ts'
 import { checkMayReceive, type Granted, issueAll, rolesOf, undo } from './credentials.ts'
 import { deciding, won } from './deciding.ts'
 import type { PlanRole } from './plan.ts'
-import type { Situation } from './situation.ts'
+import { conflict, type Situation } from './situation.ts'
 
 export type Collect = (
   caller: Caller,
@@ -27,17 +28,12 @@ export const createCollect =
     const situation = await situationFor(ledger, act, ACTION.collect)
     const roles = chosen(situation, paths)
     await checkMayReceive(parts, caller, situation, roles)
-    const before = await findLiveOnPaths(
-      ledger,
-      ask.grantId,
-      roles.map(({ path }) => path),
-    )
     const { grant } = situation
     const credentials = await issueAll(parts, caller, grant, grant.expiresAt ?? grant.now, roles)
     caller.onUndelivered(() => undo(parts, credentials))
     try {
       await checkRoles(parts, grant, credentials)
-      await collected(parts, act, roles, before)
+      await collected(parts, act, roles, credentials)
       return credentials
     } catch (error) {
       await undo(parts, credentials)
@@ -58,18 +54,28 @@ function chosen({ grant }: Situation, paths: readonly string[] | undefined): Pla
   return all.filter(({ path }) => paths.includes(path))
 }
 
-/** Row 16a: whoever suspends or ends the grant comes before it, and nothing is handed out; or after, and ends this too. */
+/**
+ * Row 16a: whoever suspends or ends the grant comes before it, and nothing is handed out; or after, and ends this too.
+ * Of two who collect at once the first to come here has the others' ended, so that one account a role is left.
+ */
 async function collected(
   { ledger, moves, wake }: AccessParts,
   { version: _, ...act }: Act,
   roles: readonly PlanRole[],
-  before: string[],
+  made: readonly Granted[],
 ): Promise<void> {
+  const paths = roles.map(({ path }) => path)
+  const own = made.map(({ issued }) => splitLeaseId(issued.leaseId).id)
   const doomed = await deciding(ledger, async (db) => {
     const { grant, actor } = await situationFor(db, act, ACTION.collect)
-    const detail = { roles: roles.map(({ path }) => path) }
-    won(await moves.record(db, { grant, event: 'collect', to: 'active', who: 'requester', actor, detail }))
-    return doom(db, { ids: before }, 'replaced')
+    const live = await findLiveOnPaths(db, grant.id, paths)
+    if (!own.every((id) => live.some((lease) => lease.id === id && lease.state === 'active'))) {
+      throw conflict('fresh credentials were collected elsewhere meanwhile')
+    }
+    const event = { event: 'collect', to: 'active', who: 'requester' } as const
+    won(await moves.record(db, { grant, ...event, actor, detail: { roles: paths } }))
+    const others = live.filter(({ id }) => !own.includes(id)).map(({ id }) => id)
+    return doom(db, { ids: others }, 'replaced')
   })
   for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) wake(targetId)
 }

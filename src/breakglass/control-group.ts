@@ -1,22 +1,23 @@
 import { about } from '../audit/request.ts'
 import type { Issued } from '../lease/issue.ts'
 import { listBreakGlassPolicies } from '../ledger/break-glass-policies.ts'
+import { findControlGroupMaxTtl } from '../ledger/control-groups.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { type GrantVote, grantVotes } from '../ledger/grant-votes.ts'
-import type { Grant } from '../ledger/grants.ts'
+import { findGrant, type Grant } from '../ledger/grants.ts'
 import { bindAccessor, findGrantByAccessor, findLiveGrant } from '../ledger/live-grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
 import { revised } from '../lib/revised.ts'
 import type { Sensitive } from '../lib/sensitive.ts'
 import { isRoot, type LiveGrant } from '../policy/authorize.ts'
-import { inCidr } from '../policy/condition-cidr.ts'
 import { type Principal, principalId } from '../policy/principal.ts'
 import type { Caller } from './access-parts.ts'
 import type { Activation } from './activate.ts'
 import { type Actor, actorOf } from './actor.ts'
-import { mayAsk } from './eligibility.ts'
+import { isFromWithin, mayAsk } from './eligibility.ts'
 import { stateRefusal } from './moves.ts'
+import { pinnedPolicy } from './pinned.ts'
 import { type Policy, policyOf } from './policies.ts'
 import type { Submit } from './submit.ts'
 import type { Votes } from './votes.ts'
@@ -83,11 +84,14 @@ export type ControlGroups = {
    * refusal of one who may not ask.
    */
   stand(read: GuardedRead): Promise<{ grant: LiveGrant } | { held: Held } | undefined>
-  /** Whether a policy guards the path, and no grant of the principal opens it for what is asked there. */
+  /**
+   * Whether a policy guards the path, and no grant of the principal opens it for what is asked there. Throws the refusal
+   * of one who has such a grant, and comes from where a policy lets nobody use it.
+   */
   isClosed(
     principal: Principal,
     revision: number,
-    ask: { path: string; parameters: Readonly<Record<string, unknown>> },
+    ask: { path: string; source: string; parameters: Readonly<Record<string, unknown>> },
   ): Promise<boolean>
   find(accessor: string): Promise<Grant | undefined>
   /** Throws for an accessor that is none, as `authorize` does. */
@@ -122,9 +126,13 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
     findLiveGrant(ledger, { principalId: principalId(principal), path, parameters })
 
   return {
-    async isClosed(principal, revision, { path, parameters }) {
+    async isClosed(principal, revision, { path, source, parameters }) {
       const policies = await covering(principal, revision, path)
-      return policies.length > 0 && (await liveGrant(principal, path, parameters)) === undefined
+      if (policies.length === 0) return false
+      const grant = await liveGrant(principal, path, parameters)
+      if (!grant) return true
+      await mustBeFromWithin(ledger, source, policies, grant)
+      return false
     },
     async stand(read) {
       const { principal, path } = read
@@ -132,7 +140,7 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
       if (policies.length === 0) return undefined
       const grant = await liveGrant(principal, path)
       if (!grant) return { held: await ask(parts, policies, read) }
-      if (!policies.every(({ spec }) => isFromWithin(read.source, spec))) throw notYours()
+      await mustBeFromWithin(ledger, read.source, policies, grant)
       return { grant }
     },
     find: (accessor) => findGrantByAccessor(ledger, accessor),
@@ -158,8 +166,17 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
   }
 }
 
-const isFromWithin = (source: string, { allow_from }: Policy['spec']): boolean =>
-  allow_from.length === 0 || allow_from.some((block) => inCidr(source, block) === true)
+/** Of those that guard the path, as they are now, and of the one that the access was given under. */
+async function mustBeFromWithin(
+  ledger: Ledger,
+  source: string,
+  policies: readonly Policy[],
+  { id }: LiveGrant,
+): Promise<void> {
+  const grant = await findGrant(ledger, id)
+  const own = grant ? [await pinnedPolicy(ledger, grant)] : []
+  if (![...policies, ...own].every(({ spec }) => isFromWithin(source, spec))) throw notYours()
+}
 
 const guards = ({ spec }: Policy): boolean => spec.control_group
 
@@ -172,6 +189,7 @@ async function ask(parts: ControlGroupParts, policies: readonly Policy[], read: 
   const actor = actorOf(principal, read.source)
   const policy = policies.find(({ spec }) => mayAsk(actor, spec))
   if (!policy) throw notYours()
+  const atMostSeconds = (await findControlGroupMaxTtl(ledger)) ?? Number.POSITIVE_INFINITY
   const grant = await parts.submit(
     {
       policy: policy.name,
@@ -181,14 +199,19 @@ async function ask(parts: ControlGroupParts, policies: readonly Policy[], read: 
       durationSeconds: undefined,
       lane: undefined,
     },
-    { actor, idempotencyKey: read.idempotencyKey },
+    // Nobody is asked to agree to what could not be collected any more.
+    { actor, idempotencyKey: read.idempotencyKey, pendingAtMostSeconds: atMostSeconds },
   )
   const lastMs = Math.max(grant.pendingExpiresAt.getTime(), grant.activateBy?.getTime() ?? 0)
-  const ttlSeconds =
+  const wantedSeconds =
     Math.ceil((lastMs - grant.now.getTime()) / 1_000) + (grant.activateBy ? 0 : policy.spec.activate_within)
   const held = await wrapping.wrap(
     NOTHING_YET,
-    { ttlSeconds, creationPath: path, principalId: principalId(principal) },
+    {
+      ttlSeconds: Math.min(wantedSeconds, atMostSeconds),
+      creationPath: path,
+      principalId: principalId(principal),
+    },
     (token) => read.onUndelivered(() => wrapping.drop(token)),
   )
   await bindAccessor(ledger, {

@@ -7,7 +7,7 @@ import { findTargetById } from '../ledger/targets.ts'
 import { BrokerError } from '../lib/errors.ts'
 import type { LiveGrant } from '../policy/authorize.ts'
 import type { AccessParts, Caller, ConnectFacts } from './access-parts.ts'
-import { fieldsOf, type Plan, type PlanRole } from './plan.ts'
+import { fieldsOf, type PlanRole, planIn } from './plan.ts'
 import { refusedBecause, type Situation } from './situation.ts'
 import { actorOfVote, standingVotes } from './standing.ts'
 
@@ -18,7 +18,7 @@ export type Granted = {
   connect: ConnectFacts
 }
 
-export const rolesOf = ({ plan }: Pick<Grant, 'plan'>): PlanRole[] => (plan as unknown as Plan).roles
+export const rolesOf = (grant: Pick<Grant, 'plan'>): PlanRole[] => planIn(grant).roles
 
 /**
  * Throws unless whoever is at the door may be given what the grant is for, as far as it takes more than the grant to
@@ -61,7 +61,10 @@ const approvalOf = ({ grant, policy, votes }: Situation): LiveGrant => ({
   lane: grant.lane,
   reason: grant.reason,
   ticket: grant.ticket,
-  approvers: standingVotes({ grant, votes }).map(({ voter }) => actorOfVote(voter).subject),
+  approvers: standingVotes({ grant, votes })
+    .map(({ voter }) => actorOfVote(voter))
+    .filter(({ kind }) => kind === 'human')
+    .map(({ subject }) => subject),
   expiresAt: grant.expiresAt ?? new Date(grant.now.getTime() + grant.durationSeconds * 1_000),
 })
 
@@ -96,7 +99,7 @@ async function issueOne(
 ): Promise<Granted> {
   const mount = await parts.findMount(role.mount)
   if (!mount) throw new BrokerError('conflict', `there is no mount at ${role.mount} any more`)
-  const { policy } = grant.plan as unknown as Plan
+  const { policy } = planIn(grant)
   const issued = await parts.issue({
     principal,
     reading,

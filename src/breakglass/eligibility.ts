@@ -1,14 +1,21 @@
-import type { Actor } from './actor.ts'
+import { inCidr } from '../policy/condition-cidr.ts'
+import { type Actor, mountsOf } from './actor.ts'
 import type { PolicySpec, Selection } from './policies.ts'
 
 /** `auth/oidc/`, `oidc/` and `oidc` are one mount. */
-const mountName = (mount: string): string => mount.replace(/^auth\//, '').replace(/\/+$/, '')
+export const mountName = (mount: string): string => mount.replace(/^auth\//, '').replace(/\/+$/, '')
 
-const isSubject = ({ subject, mount }: Actor, written: string): boolean => {
-  if (subject === '') return false
-  if (written === subject) return true
+/**
+ * `<subject>`, of whatever mount, or `<mount>#<subject>`: with a mark in it, it is always the latter, since what another
+ * issuer lets people call themselves must not read like it. Whoever came by a security key is still the subject that
+ * their provider's mount knows.
+ */
+const isSubject = (actor: Actor, written: string): boolean => {
+  const { subject } = actor
   const at = written.indexOf('#')
-  return at > 0 && mountName(written.slice(0, at)) === mountName(mount) && written.slice(at + 1) === subject
+  if (subject === '' || (at < 0 ? written : written.slice(at + 1)) !== subject) return false
+  if (at < 0) return true
+  return mountsOf(actor).some((mount) => mountName(mount) === mountName(written.slice(0, at)))
 }
 
 const isSelected = (actor: Actor, { groups, subjects }: Selection): boolean =>
@@ -30,6 +37,10 @@ export function mayAsk(actor: Actor, { requesters, lane }: Pick<PolicySpec, 'req
   return anybody || isSelected(actor, requesters)
 }
 
+/** Whether a policy lets access be had at an address. */
+export const isFromWithin = (source: string, { allow_from }: Pick<PolicySpec, 'allow_from'>): boolean =>
+  allow_from.length === 0 || allow_from.some((block) => inCidr(source, block) === true)
+
 /** The issuer's clock may be ahead of ours by so much. */
 const SKEW_SECONDS = 60
 
@@ -43,13 +54,15 @@ type LoginRules = Pick<
  * With `hardware`, the second factor has to be bound to hardware.
  */
 export function loginFault(
-  { kind, auth_time, amr, acr }: Pick<Actor, 'kind' | 'auth_time' | 'amr' | 'acr'>,
+  { kind, auth_time, amr, acr, derived }: Pick<Actor, 'kind' | 'auth_time' | 'amr' | 'acr' | 'derived'>,
   rules: LoginRules,
   now: Date,
   { hardware = false } = {},
 ): string | undefined {
   const maxAge = rules.fresh_login_max_age
   if (kind !== 'human') return 'only a person may do this, and this login is that of a workload'
+  // It has the proof of a login, and may be in anybody's hands.
+  if (derived) return 'log in yourself: this token was made from another'
   if (auth_time === null) return 'log in again: your login does not say when you proved who you are'
   const age = Math.floor(now.getTime() / 1_000 - auth_time)
   if (age < -SKEW_SECONDS) return 'log in again: your login is dated in the future'

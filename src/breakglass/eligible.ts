@@ -1,9 +1,10 @@
 import { listBreakGlassPolicies } from '../ledger/break-glass-policies.ts'
 import type { Db } from '../ledger/db.ts'
-import { askableRoles } from '../ledger/grant-roles.ts'
+import { type AskableRole, askableRoles } from '../ledger/grant-roles.ts'
 import { matchesAny } from '../lib/glob.ts'
 import type { Actor } from './actor.ts'
 import { mayAsk } from './eligibility.ts'
+import { namespaceChoice } from './namespaces.ts'
 import { planRole } from './plan.ts'
 import { type PolicySpec, policyOf } from './policies.ts'
 import { quorumWords } from './quorum.ts'
@@ -19,22 +20,18 @@ export async function eligibleFor(db: Db, actor: Actor) {
       version,
       description: spec.description,
       lane: spec.lane,
-      roles: roles
-        .filter(({ path }) => matchesAny(spec.roles, path))
-        .map(planRole)
-        .map(({ path, target, engine, privileges, revocability, environment }) => ({
-          path,
-          target,
-          engine,
-          privileges,
-          revocability,
-          environment,
-        })),
+      roles: roles.filter(({ path }) => matchesAny(spec.roles, path)).map(offered),
       limits: limitsOf(spec),
       approvals_words: quorumWords(spec.approvals, spec.min_approvers),
       blocked: (await requesterFault(db, actor, [])) ?? null,
     })),
   )
+}
+
+function offered(role: AskableRole) {
+  const { path, target, engine, privileges, revocability, environment } = planRole(role)
+  const kubernetes_namespaces = namespaceChoice(role)
+  return { path, target, engine, privileges, revocability, environment, kubernetes_namespaces }
 }
 
 const limitsOf = (spec: PolicySpec) => ({

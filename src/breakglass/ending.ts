@@ -8,10 +8,10 @@ import { doom } from '../ledger/lease-ending.ts'
 import { requestRotations } from '../ledger/rotation-requests.ts'
 import { within } from '../lib/pause.ts'
 import type { Actor } from './actor.ts'
-import { dated, END_SLO_MS, nextLook, timesOf } from './clock.ts'
+import { dated, END_SLO_MS, nextLook, reviewDeadlines, timesOf } from './clock.ts'
 import type { Moves } from './moves.ts'
 import { pinnedPolicy } from './pinned.ts'
-import type { Plan } from './plan.ts'
+import { planIn } from './plan.ts'
 import type { Capacity, GrantEvent } from './states.ts'
 
 /** Why an access ends, in the grant's `end_reason`. */
@@ -89,19 +89,19 @@ export function createEndings(parts: EndingParts): Endings {
 
   return {
     async begin(db, { grant, event, who, actor, reason, set = {}, detail = {} }) {
-      const after = {
+      const leaving = {
         ...grant,
         state: 'ending',
         detail: { ...grant.detail, ending_since: grant.now.toISOString() },
       }
-      const lookAt = nextLook(after)
+      const lookAt = nextLook(leaving)
       const moved = await moves.record(db, {
         grant,
         event,
         to: 'ending',
         who,
         actor,
-        set: { ...set, endReason: reason, detail: after.detail, nextActionAt: lookAt },
+        set: { ...set, endReason: reason, detail: leaving.detail, nextActionAt: lookAt },
         detail: { ...detail, reason },
       })
       if (!moved) return undefined
@@ -129,14 +129,10 @@ export function createEndings(parts: EndingParts): Endings {
 /** Rows 17, 30 and 32. Of a lane without review that is all; else somebody has to look at it. */
 async function provedGone({ ledger, moves, wakeLook }: EndingParts, grant: Grant): Promise<void> {
   const { spec } = await pinnedPolicy(ledger, grant)
-  const inSeconds = (seconds: number) => new Date(grant.now.getTime() + seconds * 1_000)
   const isReviewed = spec.review || grant.lane === 'sealed'
   const set: GrantPatch = {
     endedAt: grant.now,
-    ...(isReviewed && {
-      reviewDueAt: inSeconds(spec.review_due),
-      reviewOverdueAt: inSeconds(spec.review_overdue),
-    }),
+    ...(isReviewed && reviewDeadlines(grant, spec)),
   }
   const to = isReviewed ? 'review_due' : 'closed_ok'
   const lookAt = nextLook({ ...grant, ...set, state: to })
@@ -159,8 +155,8 @@ async function provedGone({ ledger, moves, wakeLook }: EndingParts, grant: Grant
 }
 
 /** Asks for new passwords of whatever we rotate on the grant's targets: admins and static accounts. */
-export const rotateAfter = (db: Db, { plan }: Pick<Grant, 'plan'>): Promise<number> =>
+export const rotateAfter = (db: Db, grant: Pick<Grant, 'plan'>): Promise<number> =>
   requestRotations(
     db,
-    (plan as unknown as Plan).roles.map(({ target_id }) => target_id),
+    planIn(grant).roles.map(({ target_id }) => target_id),
   )

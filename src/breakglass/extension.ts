@@ -11,7 +11,7 @@ import { findGrantLeases, moveLeaseEnds } from '../ledger/grant-leases.ts'
 import type { Grant } from '../ledger/grants.ts'
 import { formatDuration } from '../lib/duration.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { ACTION, conflict, pendingExtension, secondsLeft } from './access-actions.ts'
+import { ACTION, pendingExtension, secondsLeft } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
 import { type Act, act, situationFor } from './actions.ts'
 import { isSamePerson } from './actor.ts'
@@ -19,9 +19,10 @@ import { nextLook } from './clock.ts'
 import { deciding, won } from './deciding.ts'
 import { stateRefusal } from './moves.ts'
 import { isMet } from './quorum.ts'
-import type { Situation } from './situation.ts'
+import { conflict, type Situation } from './situation.ts'
 import { actorOfVote, standingVotes, votersOf } from './standing.ts'
 import { castVote, standingOf, withVoteOf } from './votes-cast.ts'
+import { after } from './waiting.ts'
 
 export type Extensions = {
   /** Row 19. */
@@ -93,7 +94,7 @@ async function askForMore(
         `Field validation failed: field "duration": there is at most ${formatDuration(left)} more`,
       )
     }
-    const expires = new Date(grant.now.getTime() + policy.spec.pending_ttl * 1_000)
+    const expires = after(grant.now, policy.spec.pending_ttl)
     const detail = { ...grant.detail, extension_expires_at: expires.toISOString() }
     const set = { detail, nextActionAt: nextLook({ ...grant, detail }) }
     const asked = { event: 'ask_extension', to: 'active', who: 'requester' } as const
@@ -160,7 +161,7 @@ async function extend(parts: AccessParts, ask: Approval, seen: Situation): Promi
   const { seconds } = pendingOf(seen)
   const from = seen.grant.expiresAt
   if (!from) throw stateRefusal(seen.grant)
-  const until = new Date(from.getTime() + seconds * 1_000)
+  const until = after(from, seconds)
   const ends = await grantLeases.extendOnTargets(seen.grant.id, until)
   const anew = (await findGrantLeases(ledger, seen.grant.id))
     .filter(({ id, state }) => state === 'active' && !ends.some((end) => end.id === id))

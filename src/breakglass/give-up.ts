@@ -1,6 +1,9 @@
+import type { Detail } from '../audit/event.ts'
+import { about } from '../audit/request.ts'
+import type { Db } from '../ledger/db.ts'
 import { openGrantsOf } from '../ledger/grant-timers.ts'
 import { endVotes } from '../ledger/grant-votes.ts'
-import { findGrant } from '../ledger/grants.ts'
+import { findGrant, type Grant } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { ACTION, INCIDENT_SYSTEM, partiesIn } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
@@ -11,6 +14,7 @@ import { deciding, won } from './deciding.ts'
 import type { Endings, GrantEnding } from './ending.ts'
 import { asOneOf } from './parties.ts'
 import type { Situation } from './situation.ts'
+import { after } from './waiting.ts'
 
 /** Every way in which people, or what is learnt of them, end an access. */
 export type GivingUp = {
@@ -32,11 +36,14 @@ export function createGivingUp(parts: Parts): GivingUp {
     cancel: (ask) => ending(parts, ask, ACTION.cancel, (situation) => wayOut(situation, '')),
     incidentClosed: (ask, { isIncidentSystem }) => incidentClosed(parts, ask, isIncidentSystem),
     async requesterDisabled(actor, requesterId) {
-      const ended: string[] = []
-      for (const id of await openGrantsOf(parts.ledger, requesterId)) {
-        if (await disableOne(parts, actor, id)) ended.push(id)
-      }
-      return ended
+      const ended = await deciding(parts.ledger, async (db) => {
+        const found = await disableAll(db, parts, await openGrantsOf(db, requesterId), { actor })
+        about({ details: { requester: requesterId, ended_requests: found.map(({ id }) => id) } })
+        return found
+      })
+      for (const { wakeTargets } of ended) wakeTargets?.()
+      for (const { id, wakeTargets } of ended) if (wakeTargets) await parts.endings.carryOut(id)
+      return ended.map(({ id }) => id)
     },
   }
 }
@@ -118,9 +125,9 @@ async function incidentClosed(
         isEnding = true
         return undefined
       }
-      const closesAt = new Date(grant.now.getTime() + incident_grace * 1_000).toISOString()
-      const after = { ...grant.detail, incident_closes_at: closesAt }
-      const nextActionAt = nextLook({ ...grant, detail: after })
+      const closesAt = after(grant.now, incident_grace).toISOString()
+      const closing = { ...grant.detail, incident_closes_at: closesAt }
+      const nextActionAt = nextLook({ ...grant, detail: closing })
       won(
         await moves.record(db, {
           grant,
@@ -128,7 +135,7 @@ async function incidentClosed(
           to: grant.state as 'active' | 'suspended',
           who,
           actor,
-          set: { detail: after, nextActionAt },
+          set: { detail: closing, nextActionAt },
           detail: { ...detail, ends_at: closesAt },
         }),
       )
@@ -142,32 +149,44 @@ async function incidentClosed(
 const BEFORE: ReadonlySet<string> = new Set(['pending', 'approved'])
 const DURING: ReadonlySet<string> = new Set(['activating', 'active', 'suspended'])
 
-/** False where there is nothing left to end. */
-async function disableOne({ ledger, moves, endings }: Parts, actor: Actor, id: string) {
-  const because = 'its requester was disabled'
-  const outcome = await deciding(ledger, async (db) => {
+type Disabling = { actor: Actor | null; told?: Readonly<Record<string, Detail>> }
+type Disabled = { wakeTargets?: () => void }
+
+/**
+ * Rows 11, 18 and 27 for these grants of somebody who was disabled, in one transaction of its caller's, each move with an
+ * event of its own. Answers those that there was something left of; `wakeTargets`, for after the commit, where there was
+ * access. `told`: what is known of it besides.
+ */
+export async function disableAll(
+  db: Db,
+  parts: Pick<Parts, 'moves' | 'endings'>,
+  ids: readonly string[],
+  disabling: Disabling,
+): Promise<(Disabled & { id: string })[]> {
+  const disabled: (Disabled & { id: string })[] = []
+  for (const id of ids) {
     const grant = await findGrant(db, id)
-    if (grant && BEFORE.has(grant.state)) {
-      const set = { endReason: 'requester_disabled' }
-      won(
-        await moves.record(db, {
-          grant,
-          event: 'void',
-          to: 'voided',
-          who: 'identity',
-          actor,
-          set,
-          detail: { because },
-        }),
-      )
-      await endVotes(db, { grantId: id, round: 0, because })
-      return 'voided'
-    }
-    if (!grant || !DURING.has(grant.state)) return 'over'
-    const ending = { event: 'requester_disabled', who: 'identity', reason: 'requester_disabled' } as const
-    won(await endings.begin(db, { ...ending, grant, actor }))
-    return 'ending'
-  })
-  if (outcome === 'ending') await endings.carryOut(id)
-  return outcome !== 'over'
+    const done = grant && (await parts.moves.asPart(() => disableOne(db, parts, grant, disabling)))
+    if (done) disabled.push({ ...done, id })
+  }
+  return disabled
+}
+
+async function disableOne(
+  db: Db,
+  { moves, endings }: Pick<Parts, 'moves' | 'endings'>,
+  grant: Grant,
+  { actor, told = {} }: Disabling,
+): Promise<Disabled | undefined> {
+  const because = 'its requester was disabled'
+  const by = { grant, who: 'identity', actor } as const
+  if (BEFORE.has(grant.state)) {
+    const set = { endReason: 'requester_disabled' }
+    won(await moves.record(db, { ...by, event: 'void', to: 'voided', set, detail: { ...told, because } }))
+    await endVotes(db, { grantId: grant.id, round: 0, because })
+    return {}
+  }
+  if (!DURING.has(grant.state)) return undefined
+  const reason = 'requester_disabled'
+  return won(await endings.begin(db, { ...by, event: 'requester_disabled', reason, detail: told }))
 }

@@ -1,5 +1,5 @@
 import type { Db } from '../ledger/db.ts'
-import { countGrants, type GrantFilter, listGrants, type Sight } from '../ledger/grant-listing.ts'
+import { countGrants, type GrantFilter, listGrants } from '../ledger/grant-listing.ts'
 import { ledgerNow } from '../ledger/installation.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type GrantAction, judged } from './actions.ts'
@@ -70,11 +70,13 @@ export async function listRequests(
 ) {
   const sight = await sightOf(db, actor, seesAll)
   const own = { requesterId: actor.id, person: actor.person }
-  const filter = filterOf(ask)
-  const grants = await listGrants(db, sight, own, { ...filter, limit: ask.limit + 1 })
-  const page = await situationsOf(db, grants.slice(0, ask.limit), actor)
+  const look = async (filter: GrantFilter): Promise<Situation[]> =>
+    situationsOf(db, await listGrants(db, sight, own, filter), actor)
+  const waiting = await look(WAITING)
+  const found = isWithin(ask) ? waiting : await look({ ...filterOf(ask), limit: ask.limit + 1 })
+  const page = found.slice(0, ask.limit)
   const shown = ask.view === 'inbox' ? page.filter((one) => needsVoice(one, actions)) : page
-  const last = grants.length > ask.limit ? page.at(-1) : undefined
+  const last = found.length > ask.limit ? page.at(-1) : undefined
   return {
     requests: shown.map((one) => ({
       ...shortRequest(one),
@@ -82,17 +84,38 @@ export async function listRequests(
       ...judged(actions, one),
     })),
     cursor: last ? cursorOf(last) : null,
-    counts: await countsOf(db, sight, actor, actions),
+    counts: {
+      inbox: waiting.filter((one) => needsVoice(one, actions)).length,
+      ...countsOf(await countGrants(db, sight, own, [...OPEN, ...REVIEWS])),
+    },
     now: (page[0]?.now ?? (await ledgerNow(db))).toISOString(),
   }
 }
+
+/** What an inbox is counted by: the newest of what may wait for somebody. */
+const WAITING: GrantFilter = {
+  mine: false,
+  states: MAY_NEED_VOICE,
+  policy: null,
+  role: null,
+  requester: null,
+  after: null,
+  limit: INBOX_COUNTED,
+}
+
+/** The first page of an inbox is among what is counted, and need not be read twice. */
+const isWithin = ({ view, states, policy, role, requester, cursor, limit }: ListAsk): boolean =>
+  view === 'inbox' &&
+  states.length === 0 &&
+  [policy, role, requester, cursor].every((narrowing) => narrowing === undefined) &&
+  limit < INBOX_COUNTED
 
 /** Whether the actor's word is wanted, even if they have to log in again for it. */
 function needsVoice(situation: Situation, actions: readonly GrantAction[]): boolean {
   const wanted = actions.filter(({ name }) => VOICES.has(name))
   const { allowed, refused } = judged(wanted, situation)
   if (allowed.length > 0) return !hasVoted(situation)
-  return Object.values(refused).some((why) => why.startsWith('log in again'))
+  return Object.values(refused).some((why) => why.startsWith('log in '))
 }
 
 /** Who has said yes already may still say no, and is not asked to. */
@@ -100,29 +123,14 @@ const hasVoted = ({ grant, votes, actor }: Situation): boolean =>
   grant.state === 'pending' &&
   votes.some(({ round, endedAt, voterId }) => round === 0 && endedAt === null && voterId === actor.id)
 
-async function countsOf(db: Db, sight: Sight, actor: Actor, actions: readonly GrantAction[]) {
-  const own = { requesterId: actor.id, person: actor.person }
-  const filter = { ...NO_FILTER, states: MAY_NEED_VOICE, limit: INBOX_COUNTED }
-  const waiting = await situationsOf(db, await listGrants(db, sight, own, filter), actor)
-  const byState = await countGrants(db, sight, own, [...OPEN, ...REVIEWS])
+function countsOf(byState: Awaited<ReturnType<typeof countGrants>>) {
   const sum = (states: readonly string[], which: 'all' | 'mine') =>
     byState.filter(({ state }) => states.includes(state)).reduce((total, row) => total + row[which], 0)
   return {
-    inbox: waiting.filter((one) => needsVoice(one, actions)).length,
     mine_open: sum(OPEN, 'mine'),
     reviews_due: sum(['review_due'], 'all'),
     reviews_overdue: sum(['review_overdue'], 'all'),
   }
-}
-
-const NO_FILTER: GrantFilter = {
-  mine: false,
-  states: null,
-  policy: null,
-  role: null,
-  requester: null,
-  after: null,
-  limit: INBOX_COUNTED,
 }
 
 function filterOf({ view, states, policy, role, requester, limit, cursor }: ListAsk): GrantFilter {

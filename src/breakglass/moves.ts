@@ -1,5 +1,5 @@
-import type { Detail } from '../audit/event.ts'
-import { about, onBehalfOf } from '../audit/request.ts'
+import type { AuditEvent, Detail } from '../audit/event.ts'
+import { about, type Facts, onBehalfOf, partOfIt } from '../audit/request.ts'
 import type { Db, Ledger } from '../ledger/db.ts'
 import { type Grant, type GrantPatch, insertGrant, moveGrant, type NewGrant } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -10,7 +10,7 @@ import { type Capacity, type GrantEvent, type GrantState, type Lane, rowOf, TERM
 export type Tell = (
   db: Db,
   told: { grant: Grant; event: GrantEvent; actor: Actor | null; detail: Readonly<Record<string, Detail>> },
-) => Promise<void>
+) => Promise<unknown>
 
 type RecordedMove = {
   /** As it was read: somebody who moved it since has won. */
@@ -40,7 +40,17 @@ export type Moves = {
   record(db: Db, move: RecordedMove): Promise<Grant | undefined>
   /** Runs `work` in a transaction of its own, as a timer or a worker of ours; its event is the move's. */
   byItself<T>(work: (db: Db) => Promise<T>): Promise<T>
+  /** Does one of several moves of a transaction that is for something else; its event stands beside the other's. */
+  asPart<T>(work: () => Promise<T>): Promise<T>
 }
+
+const eventOf = ({ details }: Facts): AuditEvent | undefined =>
+  details && {
+    type: 'system',
+    what: { operation: `grant_${details.event}` },
+    outcome: {},
+    details,
+  }
 
 export function createMoves({ ledger, tell }: { ledger: Ledger; tell: Tell }): Moves {
   const done = async (
@@ -88,16 +98,11 @@ export function createMoves({ ledger, tell }: { ledger: Ledger; tell: Tell }): M
           facts: {},
           once: true,
           closed: false,
-          event: (_, { details }) =>
-            details && {
-              type: 'system',
-              what: { operation: `grant_${details.event}` },
-              outcome: {},
-              details,
-            },
+          event: (_, facts) => eventOf(facts),
         },
         () => ledger.transaction(work),
       ),
+    asPart: (work) => partOfIt(eventOf, work),
   }
 }
 

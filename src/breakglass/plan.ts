@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../audit/canonical.ts'
+import type { Grant } from '../ledger/grants.ts'
 import type { Policy } from './policies.ts'
 import { type AskedRole, privilegesOf } from './privileges.ts'
 import type { Lane } from './states.ts'
@@ -32,6 +33,9 @@ export type Plan = {
   reason: string
   ticket: string
 }
+
+/** That of a grant, which the ledger keeps as it was written. */
+export const planIn = ({ plan }: Pick<Grant, 'plan'>): Plan => plan as unknown as Plan
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 

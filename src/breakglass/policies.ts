@@ -3,8 +3,8 @@ import type { BreakGlassPolicyRow } from '../ledger/break-glass-policies.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { isBlock } from '../policy/condition-cidr.ts'
 import { patternFault } from './pattern.ts'
-import { names, notify, quorum, requesters, seconds, sets, webUrl, words } from './policy-shape.ts'
-import { quorumFault } from './quorum.ts'
+import { names, notify, onCall, quorum, requesters, seconds, sets, webUrl, words } from './policy-shape.ts'
+import { leavesOf, quorumFault } from './quorum.ts'
 
 export type { Selection } from './policy-shape.ts'
 
@@ -50,7 +50,7 @@ const documentOf = (lane: keyof typeof LANES) => {
     requesters: requesters.default({ groups: [], subjects: [], kinds: ['human'] }),
     approvals: quorum.nullable().default(null),
     min_approvers: z.int().min(limits.minApprovers.least).max(20).default(limits.minApprovers.value),
-    approver_sets_escalation: z.array(words).max(3).or(names).default([]),
+    approver_sets_escalation: z.array(words).max(3).or(names.max(3)).default([]),
     deny_threshold: z.int().min(1).max(limits.denyThreshold).default(1),
     narrowing: z.boolean().default(true),
     narrowing_keeps_votes: z.boolean().default(false),
@@ -76,6 +76,7 @@ const documentOf = (lane: keyof typeof LANES) => {
     ticket_pattern: z.string().default(''),
     ticket_check_url: webUrl.or(z.literal('')).default(''),
     ticket_check_secret: z.string().max(1_024).optional(),
+    on_call: onCall.nullable().default(null),
     review: z.boolean().default(limits.review),
     review_due: seconds(MINUTE, DAY).default(DAY),
     review_overdue: seconds(MINUTE, 3 * DAY).default(3 * DAY),
@@ -100,7 +101,13 @@ export type PolicySpec = Omit<
   max_extension: number
   /** Who is told first, at a third and at two thirds of the time there is; empty: everybody at once. */
   approver_sets_escalation: string[][]
-  notify: { name: string; type: 'webhook' | 'slack'; url: string; events?: string[] | undefined }[]
+  notify: {
+    name: string
+    type: 'webhook' | 'slack'
+    url: string
+    events?: string[] | undefined
+    sets?: string[] | undefined
+  }[]
 }
 
 /** A policy as a grant pins it. */
@@ -160,6 +167,8 @@ function faultsOfPeople(spec: PolicySpec): Fault[] {
     ['target_owners', inSets(spec.target_owners)],
     ['reviewers', inSets(reviewers)],
     ['approver_sets_escalation', inSets(spec.approver_sets_escalation.flat())],
+    ['notify', inSets(spec.notify.flatMap(({ sets }) => sets ?? []))],
+    ['notify', turnFault(spec)],
     [
       'approvals',
       approvals ? quorumFault(approvals, known) : min_approvers > 0 && 'is required: who may approve?',
@@ -175,6 +184,21 @@ function faultsOfPeople(spec: PolicySpec): Fault[] {
   ]
 }
 
+/** Whose turn never comes would never be asked. */
+function turnFault({ notify, approver_sets_escalation: steps }: PolicySpec): string | undefined {
+  const inSteps = steps.flat()
+  const left = notify.find(({ sets }) => sets && !sets.some((set) => inSteps.includes(set)))
+  if (!left || steps.length < 2) return undefined
+  return `${left.name}: none of its sets is in approver_sets_escalation, so it would never be asked`
+}
+
+/** What a control group cannot stand before: of a role's paths it guards the one that makes credentials. */
+function unguardedFault({ control_group, roles }: PolicySpec): string | undefined {
+  const glob = control_group ? roles.find((one) => !one.includes('/creds/')) : undefined
+  if (glob === undefined) return undefined
+  return `has ${JSON.stringify(glob)}: with control_group each has to name /creds/, since static-creds/ and all other paths are not guarded`
+}
+
 function faultsOfRest(spec: PolicySpec): Fault[] {
   const { sealed, ticket_pattern, allow_from } = spec
   const block = allow_from.find((text) => !isBlock(text))
@@ -182,11 +206,23 @@ function faultsOfRest(spec: PolicySpec): Fault[] {
     ['default_duration', spec.default_duration > spec.max_duration && 'is longer than max_duration'],
     ['review_overdue', spec.review_overdue < spec.review_due && 'comes before review_due'],
     ['ticket_pattern', ticket_pattern !== '' && patternFault(ticket_pattern)],
+    ['roles', unguardedFault(spec)],
+    ['on_call', onCallFault(spec)],
     ['allow_from', block !== undefined && `has ${JSON.stringify(block)}, which is no address block`],
     ['sealed_solo', spec.sealed_solo && !sealed && 'needs sealed'],
     ['sealed', sealed && spec.lane !== 'break_glass' && 'is for the lane break_glass'],
     ['sealed', sealed && !spec.approvals && 'needs approvals: somebody has to ratify'],
   ]
+}
+
+function onCallFault({ on_call, approvals, ticket_check_url, review }: PolicySpec): string | undefined {
+  if (!on_call) return undefined
+  if (ticket_check_url === '') return 'needs ticket_check_url: whose word is it?'
+  if (!review) return 'needs review: people have to see afterwards what a machine has agreed to'
+  const asked = approvals ? leavesOf(approvals) : []
+  return asked.some(({ set }) => set === on_call.set)
+    ? undefined
+    : `names the set "${on_call.set}", of which approvals asks for nobody`
 }
 
 const refused = (field: string, what: string): BrokerError =>

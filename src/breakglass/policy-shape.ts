@@ -26,6 +26,9 @@ export const requesters = z.strictObject({
 })
 
 const leaf = z.strictObject({ set: name, count: z.int().min(1).max(10).default(1) })
+/** Whose one seat the incident system may fill, for which roles. */
+export const onCall = z.strictObject({ set: name, roles: words.min(1, 'must name at least one') })
+
 /** Too deep a tree is refused before it comes here, with the body it is in. */
 export const quorum: z.ZodType<Quorum> = z.lazy(() =>
   z.union([
@@ -49,6 +52,8 @@ export const notify = z
       /** Never kept with the document. */
       secret: z.string().max(1_024).optional(),
       events: z.array(z.enum(GRANT_EVENTS)).max(MAX_ITEMS).optional(),
+      /** Asked to decide no sooner than these. */
+      sets: names.min(1, 'must name at least one').optional(),
     }),
   )
   .max(20)

@@ -1,4 +1,5 @@
 import type { AskableRole } from '../ledger/grant-roles.ts'
+import { namespacesOf } from './namespaces.ts'
 
 /** A role, and where it was asked for. */
 export type AskedRole = AskableRole & { namespace?: string | undefined }
@@ -41,9 +42,10 @@ function onCluster(spec: AskableRole['spec'], namespace: string | undefined): st
       : text('generated_role_rules')
         ? `a ${kind} with the rules ${text('generated_role_rules').trim()}`
         : ''
-  const selector = text('allowed_kubernetes_namespace_selector')
+  const { listed, any, selector } = namespacesOf(spec)
   const namespaces = [
-    ...texts(spec.allowed_kubernetes_namespaces),
+    ...listed,
+    ...(any ? ['*'] : []),
     ...(selector === '' ? [] : [`those that match ${selector}`]),
   ]
   return [

@@ -37,7 +37,7 @@ export function quorumFault(quorum: Quorum, sets: ReadonlySet<string>): string |
   return undefined
 }
 
-const childrenOf = (quorum: Quorum): readonly Quorum[] =>
+export const childrenOf = (quorum: Quorum): readonly Quorum[] =>
   'set' in quorum ? [] : 'any_of' in quorum ? quorum.any_of : quorum.all_of
 
 const nodes = (quorum: Quorum): number => childrenOf(quorum).reduce((sum, child) => sum + nodes(child), 1)
@@ -57,16 +57,33 @@ export const leavesOf = (quorum: Quorum): { set: string; count: number }[] =>
  * one of each of two sets is asked for, it takes two people.
  */
 export function isMet(quorum: Quorum | null, minApprovers: number, voters: readonly Voter[]): boolean {
-  const people = [...new Map(voters.map((voter) => [voter.person, voter])).values()]
+  const people = peopleOf(voters)
   const counted = quorum
     ? people.filter(({ sets }) => leavesOf(quorum).some(({ set }) => sets.includes(set)))
     : []
   if (counted.length < minApprovers) return false
-  return quorum === null || waysOf(quorum).some((way) => canFill(way, counted))
+  return quorum === null || waysOf(quorum).some((way) => seatsFilled(way, counted) === way.length)
 }
 
-/** Whether everybody asked for can be somebody else: a bipartite matching, by augmenting paths. */
-function canFill(way: readonly string[], people: readonly Voter[]): boolean {
+const peopleOf = (voters: readonly Voter[]): Voter[] => [
+  ...new Map(voters.map((voter) => [voter.person, voter])).values(),
+]
+
+/** How many people a quorum takes and how many of them have said yes, of the way to meet it that lacks the fewest. */
+export function progressOf(
+  quorum: Quorum,
+  voters: readonly Voter[],
+): { needed: number; have: number; met: boolean } {
+  const people = peopleOf(voters)
+  const [nearest] = waysOf(quorum)
+    .map((way) => ({ needed: way.length, have: seatsFilled(way, people) }))
+    .sort((a, b) => a.needed - a.have - (b.needed - b.have) || a.needed - b.needed)
+  const { needed, have } = nearest ?? { needed: 0, have: 0 }
+  return { needed, have, met: have === needed }
+}
+
+/** How many of those asked for can each be somebody else: a bipartite matching, by augmenting paths. */
+function seatsFilled(way: readonly string[], people: readonly Voter[]): number {
   const filledBy = new Map<number, number>()
   const place = (person: number, tried: Set<number>): boolean =>
     way.some((set, seat) => {
@@ -80,7 +97,7 @@ function canFill(way: readonly string[], people: readonly Voter[]): boolean {
   people.forEach((_, person) => {
     place(person, new Set())
   })
-  return filledBy.size === way.length
+  return filledBy.size
 }
 
 /** "1 of security-oncall and 1 of service-owner, 2 people". */

@@ -3,6 +3,7 @@ import type { Ledger } from '../ledger/db.ts'
 import { findGrantLeases } from '../ledger/grant-leases.ts'
 import { grantEvents } from '../ledger/grants.ts'
 import { listNotifications } from '../ledger/notifications.ts'
+import type { Logger } from '../lib/log.ts'
 import type { GrantAction } from './actions.ts'
 import type { Actor } from './actor.ts'
 import { CANCEL, type Cancel, createCancel } from './cancel.ts'
@@ -10,10 +11,12 @@ import { eligibleFor } from './eligible.ts'
 import { type ListAsk, listRequests } from './listing.ts'
 import { createLookAtWaiting, type LookAtWaiting } from './look.ts'
 import type { Moves } from './moves.ts'
+import { createOnCall, type OnCall } from './on-call.ts'
 import { createSealed, type Sealed, WITNESS } from './sealed.ts'
 import { maySee } from './sight.ts'
 import { loadSituation } from './situation.ts'
-import { type CheckTicket, createSubmit, type Submit } from './submit.ts'
+import { createSubmit, type Submit } from './submit.ts'
+import type { CheckTicket } from './ticket-check.ts'
 import { wholeRequest } from './view.ts'
 import { APPROVE, createVotes, DENY, type Votes, WITHDRAW } from './votes.ts'
 
@@ -33,6 +36,7 @@ export type Requests = Votes &
     list(viewer: Viewer, ask: ListAsk): Promise<RequestPage>
     eligible(actor: Actor): ReturnType<typeof eligibleFor>
     lookAtWaiting: LookAtWaiting
+    onCall: OnCall
   }
 
 const DELIVERIES_SHOWN = 100
@@ -47,11 +51,13 @@ export function createRequests(parts: {
   checkTicket: CheckTicket
   checkFields: CheckRoleFields
   accessActions: readonly GrantAction[]
+  log: Pick<Logger, 'warn'>
 }): Requests {
   const { ledger } = parts
+  const onCall = createOnCall(parts)
   const actions = [...BEFORE_ACCESS, ...parts.accessActions]
   return {
-    submit: createSubmit(parts),
+    submit: createSubmit({ ...parts, onCall }),
     ...createVotes(parts),
     ...createSealed(parts),
     cancel: createCancel(parts),
@@ -67,6 +73,7 @@ export function createRequests(parts: {
     },
     list: (viewer, ask) => listRequests(ledger, viewer, ask, actions),
     eligible: (actor) => eligibleFor(ledger, actor),
-    lookAtWaiting: createLookAtWaiting(parts),
+    lookAtWaiting: createLookAtWaiting({ ...parts, onCall }),
+    onCall,
   }
 }

@@ -3,14 +3,14 @@ import { findGrantLeases } from '../ledger/grant-leases.ts'
 import { insertReview, putBlock } from '../ledger/grant-reviews.ts'
 import { grantEvents } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
-import { ACTION, conflict } from './access-actions.ts'
+import { ACTION } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
 import { type Act, act } from './actions.ts'
 import { shownActor } from './actor.ts'
-import { nextLook } from './clock.ts'
+import { nextLook, reviewDeadlines } from './clock.ts'
 import { won } from './deciding.ts'
 import { rotateAfter } from './ending.ts'
-import type { Situation } from './situation.ts'
+import { conflict, type Situation } from './situation.ts'
 
 /** What a reviewer ticks; `rotate`: what was seen has to be rotated. */
 export type Checklist = Readonly<Record<(typeof CHECKS)[number], boolean>>
@@ -23,6 +23,8 @@ export type ReviewGiven = {
   caseId: string
   /** The ticket, which nobody could check then, was looked up by the reviewer. */
   ticketVerified: boolean
+  /** How many of the grant's events they have read: all there are, or they have not opened the record. */
+  eventsSeen: number | undefined
 }
 
 export type Reviews = {
@@ -41,6 +43,7 @@ export function createReviews(parts: AccessParts): Reviews {
       act(ledger, { actor, grantId, version }, ACTION.review, async (db, situation) => {
         const { grant } = situation
         mustBeGood(given, situation)
+        await mustHaveRead(db, situation, given)
         const { outcome, checklist, finding, caseId, ticketVerified } = given
         const isFlagged = outcome === 'flagged'
         const rotates = checklist.rotate && !grant.forceRotation
@@ -69,13 +72,8 @@ export function createReviews(parts: AccessParts): Reviews {
       }),
     reopen: ({ reason, ...ask }) =>
       act(ledger, ask, ACTION.reopen, async (db, { grant, policy, actor }) => {
-        const inSeconds = (seconds: number) => new Date(grant.now.getTime() + seconds * 1_000)
         const { told_of_review: _, ...detail } = grant.detail
-        const due = {
-          reviewDueAt: inSeconds(policy.spec.review_due),
-          reviewOverdueAt: inSeconds(policy.spec.review_overdue),
-          detail,
-        }
+        const due = { ...reviewDeadlines(grant, policy.spec), detail }
         const nextActionAt = nextLook({ ...grant, ...due, state: 'review_due' })
         const reopened = { event: 'reopen', to: 'review_due', who: 'officer' } as const
         const set = { ...due, nextActionAt }
@@ -115,6 +113,16 @@ function mustBeGood(
     throw field('ticket_verified', 'is required: nobody could check the ticket then')
   }
   if (grant.ratification === 'due') throw conflict('it has yet to be ratified, or not')
+}
+
+/** Nothing is found to be as it should be by somebody who has not read what happened. */
+async function mustHaveRead(db: Db, { grant }: Situation, { outcome, eventsSeen }: ReviewGiven) {
+  if (outcome !== 'ok') return
+  if (eventsSeen === undefined) throw field('events_seen', 'is required: how many events have you read?')
+  const there = (await grantEvents(db, grant.id)).length
+  if (eventsSeen !== there) {
+    throw conflict(`there are ${there} events on the record of the request, and you have read ${eventsSeen}`)
+  }
 }
 
 const field = (name: string, what: string): BrokerError =>

@@ -1,5 +1,4 @@
 import type { Ledger } from '../ledger/db.ts'
-import { type GrantVote, insertVote } from '../ledger/grant-votes.ts'
 import { type Act, act, type GrantAction, mustHaveSeen } from './actions.ts'
 import { type Actor, isSamePerson } from './actor.ts'
 import { won } from './deciding.ts'
@@ -8,6 +7,7 @@ import type { Moves } from './moves.ts'
 import { notParty } from './situation.ts'
 import { applyLapse, lapseRefusal, mayCount, recheck } from './standing.ts'
 import { approvedPatch, voterFault } from './votes.ts'
+import { castVote } from './votes-cast.ts'
 import { nextActionAt } from './waiting.ts'
 
 /**
@@ -43,8 +43,7 @@ export const createSealed = ({ ledger, moves }: { ledger: Ledger; moves: Moves }
         ...approved,
         nextActionAt: nextActionAt({ ...grant, ...approved, state: 'approved' }, policy.spec),
       }
-      const sets = setsOf(actor, policy.spec)
-      const detail = { sets, ...(comment !== '' && { comment }) }
+      const detail = { sets: setsOf(actor, policy.spec), ...(comment !== '' && { comment }) }
       won(
         await moves.record(db, {
           grant,
@@ -56,16 +55,7 @@ export const createSealed = ({ ledger, moves }: { ledger: Ledger; moves: Moves }
           detail,
         }),
       )
-      await insertVote(db, {
-        grantId: grant.id,
-        round: 0,
-        voterId: actor.id,
-        voter: actor as unknown as GrantVote['voter'],
-        decision: 'witness',
-        planHash,
-        sets,
-        comment,
-      })
+      await castVote(db, situation, { round: 0, decision: 'witness', planHash, comment })
       return undefined
     }),
 })

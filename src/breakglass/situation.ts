@@ -64,3 +64,6 @@ export const notParty = (): BrokerError => new BrokerError('permission_denied', 
 
 /** Why somebody who is a party to it may not: they may hear it. */
 export const refusedBecause = (why: string): BrokerError => new BrokerError('permission_denied', why)
+
+/** Who may, but not as things are. */
+export const conflict = (text: string): BrokerError => new BrokerError('conflict', text)

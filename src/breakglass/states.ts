@@ -84,6 +84,9 @@ const ROWS = [
   ['3a', [null], 'submit_sealed', 'approved', ['requester'], ['sealed']],
   ['4', ['pending'], 'approve', 'pending', ['approver'], ['standard', 'break_glass', 'drill']],
   ['5', ['pending'], 'approve', 'approved', ['approver'], ['standard', 'break_glass', 'drill']],
+  // The requester is on call for an open incident, by the word of the incident system.
+  ['4a', ['pending'], 'on_call_vote', 'pending', ['incident'], ['standard', 'break_glass']],
+  ['5a', ['pending'], 'on_call_vote', 'approved', ['incident'], ['standard', 'break_glass']],
   ['6', ['pending'], 'witness', 'approved', ['witness'], ['sealed']],
   ['7', ['pending'], 'narrow', 'pending', ['approver'], ['standard', 'break_glass', 'drill']],
   ['7', ['pending'], 'narrow', 'approved', ['approver'], ['standard', 'break_glass', 'drill']],

@@ -5,24 +5,20 @@ import { type Db, type Ledger, lockNamed } from '../ledger/db.ts'
 import { findBlockOf, overdueReview } from '../ledger/grant-reviews.ts'
 import { type AskableRole, askableRoles } from '../ledger/grant-roles.ts'
 import { stuckTargets } from '../ledger/grant-timers.ts'
-import { countLiveGrants, findGrantByKey, type Grant, type GrantPatch } from '../ledger/grants.ts'
+import { countLiveGrants, findGrant, findGrantByKey, type Grant, type GrantPatch } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
 import type { Actor } from './actor.ts'
 import { checkAsk, checkRoles, type GrantAsk } from './ask.ts'
 import { loginFault, mayAsk } from './eligibility.ts'
 import type { Moves } from './moves.ts'
+import type { OnCall } from './on-call.ts'
 import { planHash, planOf } from './plan.ts'
 import { type Policy, policyOf } from './policies.ts'
 import { notParty, refusedBecause } from './situation.ts'
 import type { Lane } from './states.ts'
+import type { CheckTicket, TicketAnswer } from './ticket-check.ts'
 import { after, nextActionAt } from './waiting.ts'
-
-/** Asks the incident system about a ticket; never throws. */
-export type CheckTicket = (
-  policy: Policy,
-  ask: { ticket: string; requester: Actor; roles: readonly string[]; lane: Lane },
-) => Promise<'verified' | 'unverified' | 'refused'>
 
 export type Submit = (
   ask: GrantAsk,
@@ -31,18 +27,29 @@ export type Submit = (
     idempotencyKey: string | undefined
     /** The wrapping accessor by which a control group knows it. */
     controlAccessor?: string | undefined
+    /** It waits for people no longer than this, whatever the policy says. */
+    pendingAtMostSeconds?: number | undefined
   },
 ) => Promise<Grant>
 
-type Parts = { ledger: Ledger; moves: Moves; checkTicket: CheckTicket; checkFields: CheckRoleFields }
+type Parts = {
+  ledger: Ledger
+  moves: Moves
+  checkTicket: CheckTicket
+  checkFields: CheckRoleFields
+  onCall: Pick<OnCall, 'cast'>
+}
 
 /**
  * Rows 1 to 3. Who asks, and as whom, is the actor's proof alone. Throws 403 to whom the policy does not let ask, or who
  * is blocked; 400 for what it does not offer; 409 for an idempotency key used before, and past the number of live grants.
  */
 export const createSubmit =
-  ({ ledger, moves, checkTicket, checkFields }: Parts): Submit =>
-  async (ask, { actor, idempotencyKey, controlAccessor }) => {
+  ({ ledger, moves, checkTicket, checkFields, onCall }: Parts): Submit =>
+  async (
+    ask,
+    { actor, idempotencyKey, controlAccessor, pendingAtMostSeconds = Number.POSITIVE_INFINITY },
+  ) => {
     const key = idempotencyKey === undefined ? null : createHash('sha256').update(idempotencyKey).digest()
     if (key) await refuseRepeat(ledger, actor, key)
     const row = await findBreakGlassPolicy(ledger, ask.policy)
@@ -51,8 +58,9 @@ export const createSubmit =
     const checked = checkAsk(ask, policy)
     const how = { lane: checked.lane, checkFields }
     const roles = checkRoles(ask, policy, how, await askableRoles(ledger, ask.roles))
-    const ticketState = await ticketStateOf(checkTicket, policy, actor, { ...checked, roles: ask.roles })
-    return ledger.transaction(async (db) => {
+    const said = await ticketAnswer(checkTicket, policy, actor, { ...checked, roles: ask.roles })
+    const ticketState: Grant['ticketState'] = said?.state ?? 'none'
+    const submitted = await ledger.transaction(async (db) => {
       // What is counted here must still hold when it is written.
       await lockNamed(db, `break-glass requester ${actor.person || actor.id}`)
       const now = await checkRequester(db, actor, policy, { lane: checked.lane, roles })
@@ -78,7 +86,7 @@ export const createSubmit =
         ticketState,
         durationSeconds: checked.durationSeconds,
         requestedAt: now,
-        pendingExpiresAt: after(now, policy.spec.pending_ttl),
+        pendingExpiresAt: after(now, Math.min(policy.spec.pending_ttl, pendingAtMostSeconds)),
         idempotencyKey: key,
       }
       const nextAt = nextActionAt({ ...WITHOUT_HISTORY, ...grant, ...set, now }, policy.spec)
@@ -97,6 +105,9 @@ export const createSubmit =
       if (!made) throw repeated(await findGrantByKey(db, actor.id, key as Buffer))
       return made
     })
+    if (!said?.onCall?.vouches) return submitted
+    await onCall.cast(submitted, said.onCall)
+    return (await findGrant(ledger, submitted.id)) ?? submitted
   }
 
 /** A grant as it begins: what of its columns the timers go by. */
@@ -127,15 +138,17 @@ const repeated = (known: Grant | undefined): BrokerError =>
     data: { id: known?.id, state: known?.state },
   })
 
-async function ticketStateOf(
+/** Undefined where nobody is asked. */
+async function ticketAnswer(
   checkTicket: CheckTicket,
   policy: Policy,
   requester: Actor,
   { ticket, lane, roles }: { ticket: string; lane: Lane; roles: readonly string[] },
-): Promise<Grant['ticketState']> {
-  if (policy.spec.ticket_check_url === '' || ticket === '' || lane === 'drill') return 'none'
+): Promise<(TicketAnswer & { state: 'verified' | 'unverified' }) | undefined> {
+  if (policy.spec.ticket_check_url === '' || ticket === '' || lane === 'drill') return undefined
   const answer = await checkTicket(policy, { ticket, requester, roles, lane })
-  if (answer !== 'refused') return answer
+  const { state } = answer
+  if (state !== 'refused') return { ...answer, state }
   throw new BrokerError(
     'invalid_request',
     'Field validation failed: field "ticket" is not one that the incident system knows',

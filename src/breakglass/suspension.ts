@@ -3,14 +3,15 @@ import { blockedAmong } from '../ledger/grant-reviews.ts'
 import { endVotes, grantVotes } from '../ledger/grant-votes.ts'
 import { type DoomedLease, doom } from '../ledger/lease-ending.ts'
 import { within } from '../lib/pause.ts'
-import { ACTION, conflict, partiesIn } from './access-actions.ts'
+import { ACTION, partiesIn } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
 import { type Act, act } from './actions.ts'
 import { type Actor, isSamePerson } from './actor.ts'
 import { nextLook } from './clock.ts'
 import { won } from './deciding.ts'
+import type { Moves } from './moves.ts'
 import { asOneOf, partiesOf } from './parties.ts'
-import type { Situation } from './situation.ts'
+import { conflict, type Situation } from './situation.ts'
 import { actorOfVote } from './standing.ts'
 import { castVote, standingOf } from './votes-cast.ts'
 
@@ -31,10 +32,7 @@ export function createSuspensions({ ledger, moves, ender, wake }: AccessParts): 
       await act(ledger, ask, ACTION.suspend, async (db, situation) => {
         const { grant, actor } = situation
         const who = asOneOf(partiesIn(situation), ['officer', 'owner'])
-        const set = { nextActionAt: nextLook({ ...grant, state: 'suspended' }) }
-        const suspended = { event: 'suspend', to: 'suspended' } as const
-        won(await moves.record(db, { grant, ...suspended, who, actor, set, detail: { reason } }))
-        doomed = await doom(db, { grantId: grant.id }, 'grant_ended')
+        doomed = await suspendIn(db, moves, { grant, who, actor, detail: { reason } })
         return undefined
       })
       for (const targetId of new Set(doomed.map(({ targetId }) => targetId))) wake(targetId)
@@ -63,6 +61,17 @@ export function createSuspensions({ ledger, moves, ender, wake }: AccessParts): 
         return undefined
       }),
   }
+}
+
+/** Row 22, in its caller's transaction: answers the leases that are on their way out from its commit on. */
+export async function suspendIn(
+  db: Db,
+  moves: Moves,
+  by: Pick<Parameters<Moves['record']>[1], 'grant' | 'who' | 'actor' | 'detail'>,
+): Promise<DoomedLease[]> {
+  const set = { nextActionAt: nextLook({ ...by.grant, state: 'suspended' }) }
+  won(await moves.record(db, { ...by, event: 'suspend', to: 'suspended', set }))
+  return doom(db, { grantId: by.grant.id }, 'grant_ended')
 }
 
 /** Whether this is the other of two people of whom one is an officer. */

@@ -4,10 +4,11 @@ import type { Grant, GrantEventRow } from '../ledger/grants.ts'
 import type { listNotifications } from '../ledger/notifications.ts'
 import { type GrantAction, judged } from './actions.ts'
 import { type Actor, shownActor } from './actor.ts'
-import type { Plan } from './plan.ts'
-import { leavesOf, quorumWords } from './quorum.ts'
+import { planIn } from './plan.ts'
+import { childrenOf, progressOf, type Quorum, quorumWords } from './quorum.ts'
 import type { Situation } from './situation.ts'
 import { actorOfVote, isApproved, standingVotes, votersOf } from './standing.ts'
+import { escalationOf } from './waiting.ts'
 
 /** A grant as the wire tells of it; there it is a request. */
 
@@ -23,7 +24,7 @@ export function shortRequest({ grant, policy }: Pick<Situation, 'grant' | 'polic
     lane: grant.lane,
     policy: { name: policy.name, version: policy.version },
     requester: { id, kind, ...who },
-    plan: grant.plan as unknown as Plan,
+    plan: planIn(grant),
     plan_hash: grant.planHash,
     reason: grant.reason,
     ticket: grant.ticket,
@@ -68,6 +69,7 @@ export function wholeRequest(situation: Situation, beside: Beside, actions: read
     now: when(grant.now),
     votes: votes.map((vote) => shownVote(vote, grant)),
     quorum: quorumOf(situation),
+    escalation: shownEscalation(situation),
     extensions: extensions.map(({ round, state, seconds, reason, planHash, askedAt, decidedAt }) => ({
       round,
       state,
@@ -111,35 +113,51 @@ function shownVote({ voter, ...vote }: GrantVote, { planHash }: Grant) {
     ended_because: vote.endedBecause,
     auth_time: actor.auth_time,
     amr: actor.amr,
+    /** Of the incident system's: what it goes by. */
+    evidence: vote.evidence,
   }
 }
 
-/** Who has said yes, of which set, and who may still. */
+function shownEscalation({ grant, policy }: Pick<Situation, 'grant' | 'policy'>) {
+  const { asked, next } = escalationOf(grant, policy.spec) ?? {}
+  return asked ? { asked, next: next ? { sets: next.sets, at: when(next.at) } : null } : null
+}
+
+/** Who has said yes, of which set, and who may still; in the shape of what it takes, so that it shows which part is short. */
 export function quorumOf({ grant, policy, votes }: Pick<Situation, 'grant' | 'policy' | 'votes'>) {
-  const { approvals, min_approvers, sets } = policy.spec
+  const { approvals, min_approvers } = policy.spec
   const standing = standingVotes({ grant, votes })
-  const leaves = approvals ? leavesOf(approvals) : []
-  const needed = new Map<string, number>()
-  for (const { set, count } of leaves) needed.set(set, Math.max(needed.get(set) ?? 0, count))
   return {
     words: grant.lane === 'sealed' ? 'one witness' : quorumWords(approvals, min_approvers),
     met: isApproved({ grant, policy, votes: standing }),
-    tree: [...needed].map(([set, count]) => {
-      const yes = standing.filter((vote) => vote.sets.includes(set)).map(({ voter }) => actorOfVote(voter))
-      const { groups = [], subjects = [] } = sets[set] ?? {}
-      return {
-        set,
-        needed: count,
-        have: yes.length,
-        voters: yes.map(({ display_name }) => display_name),
-        may_still_vote: [
-          ...groups,
-          ...subjects.filter((name) => !yes.some(({ subject }) => subject === name)),
-        ],
-      }
-    }),
+    tree: approvals && partOf(approvals, policy, standing),
     min_approvers: grant.lane === 'sealed' ? 1 : min_approvers,
     approvers: new Set(votersOf(standing).map(({ person }) => person)).size,
+  }
+}
+
+/** A set, or several of which all or one are needed. `needed` and `have` are people; of a part with several ways, of the nearest. */
+type QuorumPart = { needed: number; have: number; met: boolean } & (
+  | { set: string; voters: string[]; may_still_vote: string[] }
+  | { all_of: QuorumPart[] }
+  | { any_of: QuorumPart[] }
+)
+
+function partOf(quorum: Quorum, policy: Situation['policy'], standing: readonly GrantVote[]): QuorumPart {
+  const progress = progressOf(quorum, votersOf(standing))
+  if (!('set' in quorum)) {
+    const parts = childrenOf(quorum).map((part) => partOf(part, policy, standing))
+    return { ...progress, ...('any_of' in quorum ? { any_of: parts } : { all_of: parts }) }
+  }
+  const { set } = quorum
+  const yes = standing.filter((vote) => vote.sets.includes(set)).map(({ voter }) => actorOfVote(voter))
+  const { groups = [], subjects = [] } = policy.spec.sets[set] ?? {}
+  return {
+    set,
+    ...progress,
+    have: yes.length,
+    voters: yes.map(({ display_name }) => display_name),
+    may_still_vote: [...groups, ...subjects.filter((name) => !yes.some(({ subject }) => subject === name))],
   }
 }
 

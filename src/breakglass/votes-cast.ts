@@ -1,10 +1,9 @@
 import type { Db } from '../ledger/db.ts'
 import { type GrantVote, insertVote, type VoteDecision } from '../ledger/grant-votes.ts'
-import { conflict } from './access-actions.ts'
 import type { Actor } from './actor.ts'
 import { setsOf } from './eligibility.ts'
 import type { Policy } from './policies.ts'
-import type { Situation } from './situation.ts'
+import { conflict, type Situation } from './situation.ts'
 
 /** One vote of the one who acts, after their move; throws when theirs stands already. */
 export async function castVote(

@@ -9,7 +9,7 @@ import { won } from './deciding.ts'
 import { loginFault, setsOf } from './eligibility.ts'
 import type { Moves } from './moves.ts'
 import { partiesOf } from './parties.ts'
-import { narrowed, type Plan, planHash } from './plan.ts'
+import { narrowed, type Plan, planHash, planIn } from './plan.ts'
 import { notParty, refusedBecause, type Situation } from './situation.ts'
 import {
   actorOfVote,
@@ -21,6 +21,7 @@ import {
   standingVotes,
 } from './standing.ts'
 import type { GrantState } from './states.ts'
+import { castVote, withVoteOf } from './votes-cast.ts'
 import { after, nextActionAt } from './waiting.ts'
 
 /** Yes, no, less, and taking it back: what people say to a grant that waits for them. */
@@ -131,8 +132,7 @@ async function castYes(
   const plan = narrow ? narrowedPlan(situation, narrow) : undefined
   const hash = plan ? planHash(plan) : grant.planHash
   const kept = plan && !policy.spec.narrowing_keeps_votes ? [] : standingVotes(situation)
-  const mine = { voter: actor as unknown as GrantVote['voter'], sets: setsOf(actor, policy.spec) }
-  const isEnough = isApproved({ grant, policy, votes: [...kept, mine] })
+  const isEnough = isApproved({ grant, policy, votes: withVoteOf(actor, policy, kept) })
   const to: GrantState = isEnough ? 'approved' : 'pending'
   const set: GrantPatch = {
     ...(plan && { plan, planHash: hash, durationSeconds: plan.duration_seconds }),
@@ -140,7 +140,7 @@ async function castYes(
   }
   const detail: Record<string, Detail> = {
     ...(comment !== '' && { comment }),
-    sets: mine.sets,
+    sets: setsOf(actor, policy.spec),
     ...(plan && { narrowed_from: grant.planHash }),
     ...(lost.length > 0 && { lost_votes: [...lost] }),
   }
@@ -148,17 +148,11 @@ async function castYes(
   const event = plan ? 'narrow' : 'approve'
   const patch = { ...set, nextActionAt: nextAt }
   won(await moves.record(db, { grant, event, to, who: 'approver', actor, set: patch, detail }))
-  const round = { grantId: grant.id, round: 0 }
-  if (lost.length > 0) await endVotes(db, { ...round, because: 'the voter no longer counts' }, lost)
+  if (lost.length > 0) {
+    await endVotes(db, { grantId: grant.id, round: 0, because: 'the voter no longer counts' }, lost)
+  }
   if (plan) await carryOver(db, grant, { kept, noes: noesOf(situation) }, hash)
-  await insertVote(db, {
-    ...round,
-    voterId: actor.id,
-    ...mine,
-    decision: 'approve',
-    planHash: hash,
-    comment,
-  })
+  await castVote(db, situation, { round: 0, decision: 'approve', planHash: hash, comment })
 }
 
 export const approvedPatch = ({ grant, policy }: Pick<Situation, 'grant' | 'policy'>): GrantPatch => ({
@@ -169,7 +163,7 @@ export const approvedPatch = ({ grant, policy }: Pick<Situation, 'grant' | 'poli
 function narrowedPlan({ grant, policy }: Situation, narrow: Narrow): Plan {
   if (!policy.spec.narrowing)
     throw new BrokerError('invalid_request', 'the policy does not let plans be narrowed')
-  const plan = narrowed(grant.plan as unknown as Plan, narrow)
+  const plan = narrowed(planIn(grant), narrow)
   if (typeof plan !== 'string') return plan
   throw new BrokerError('invalid_request', `Field validation failed: field "narrow" ${plan}`)
 }
@@ -185,9 +179,7 @@ async function carryOver(
   planHash: string,
 ): Promise<void> {
   await endVotes(db, { grantId: grant.id, round: 0, because: 'the plan was narrowed' })
-  for (const { voterId, voter, decision, sets, comment } of [...kept, ...noes]) {
-    await insertVote(db, { grantId: grant.id, round: 0, voterId, voter, decision, planHash, sets, comment })
-  }
+  for (const { number: _, ...vote } of [...kept, ...noes]) await insertVote(db, { ...vote, planHash })
 }
 
 const noesOf = ({ votes }: Pick<Situation, 'votes'>): GrantVote[] =>
@@ -201,17 +193,10 @@ async function castNo(db: Db, moves: Moves, situation: Situation, comment: strin
   const set = { nextActionAt: nextActionAt(grant, policy.spec) }
   won(await moves.record(db, { grant, event: 'deny', to, who, actor, set, detail: { comment } }))
   const own = ownVotes(situation).map(({ number }) => number)
-  const round = { grantId: grant.id, round: 0 }
-  if (own.length > 0) await endVotes(db, { ...round, because: 'denied by the same person' }, own)
-  await insertVote(db, {
-    ...round,
-    voterId: actor.id,
-    voter: actor as unknown as GrantVote['voter'],
-    decision: 'deny',
-    planHash: grant.planHash,
-    sets: setsOf(actor, policy.spec),
-    comment,
-  })
+  if (own.length > 0) {
+    await endVotes(db, { grantId: grant.id, round: 0, because: 'denied by the same person' }, own)
+  }
+  await castVote(db, situation, { round: 0, decision: 'deny', planHash: grant.planHash, comment })
 }
 
 async function takeBack(db: Db, moves: Moves, situation: Situation): Promise<void> {

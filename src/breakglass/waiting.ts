@@ -18,19 +18,43 @@ export function escalationsDue(
   { requestedAt, pendingExpiresAt, now }: Pick<Grant, 'requestedAt' | 'pendingExpiresAt' | 'now'>,
   { approver_sets_escalation }: Pick<PolicySpec, 'approver_sets_escalation'>,
 ): number {
-  if (approver_sets_escalation.length < 2) return 0
   const gone = (now.getTime() - requestedAt.getTime()) / (pendingExpiresAt.getTime() - requestedAt.getTime())
-  return Math.min(approver_sets_escalation.length - 1, LAST_ESCALATION, Math.floor(gone * 3))
+  return Math.min(lastEscalation(approver_sets_escalation), Math.floor(gone * 3))
 }
+
+/**
+ * The sets that have been asked to decide after so many escalations. `all`: everybody is asked from the first, or by
+ * now.
+ */
+export const setsReached = (
+  steps: readonly (readonly string[])[],
+  escalations: number,
+): readonly string[] | 'all' =>
+  escalations >= lastEscalation(steps) ? 'all' : steps.slice(0, escalations + 1).flat()
+
+const lastEscalation = (steps: readonly unknown[]): number =>
+  Math.max(0, Math.min(steps.length - 1, LAST_ESCALATION))
 
 /** When the next set is to be told; undefined when all have been. */
 function nextEscalation(
   { requestedAt, pendingExpiresAt, escalations }: Waiting,
   { approver_sets_escalation }: PolicySpec,
 ): Date | undefined {
-  if (escalations >= Math.min(approver_sets_escalation.length - 1, LAST_ESCALATION)) return undefined
+  if (escalations >= lastEscalation(approver_sets_escalation)) return undefined
   const wholeMs = pendingExpiresAt.getTime() - requestedAt.getTime()
   return new Date(requestedAt.getTime() + Math.ceil((wholeMs * (escalations + 1)) / 3))
+}
+
+/** Which sets have been told of a grant that waits for people, which are told next and when; null where there are no steps. */
+export function escalationOf(
+  grant: Waiting,
+  spec: PolicySpec,
+): { asked: string[][]; next: { sets: string[]; at: Date } | null } | null {
+  const { approver_sets_escalation: steps } = spec
+  if (steps.length < 2) return null
+  const at = grant.state === 'pending' ? nextEscalation(grant, spec) : undefined
+  const sets = steps[grant.escalations + 1] ?? []
+  return { asked: steps.slice(0, grant.escalations + 1), next: at ? { sets, at } : null }
 }
 
 /** When somebody has to look at a grant that waits for people: at its deadline, and before that now and then. */

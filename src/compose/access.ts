@@ -2,12 +2,14 @@ import { ledgerOfJob } from '../audit/request.ts'
 import { createAppRoleMethod } from '../identity/approle/method.ts'
 import { createAuthMounts } from '../identity/auth-mounts.ts'
 import { createConsoleSessions } from '../identity/console-sessions.ts'
+import { createSecurityEvents } from '../identity/events/receiver.ts'
 import { createJwtMethod } from '../identity/jwt/method.ts'
 import { createKubernetesMethod } from '../identity/kubernetes/method.ts'
 import { createOidcMethod } from '../identity/oidc/method.ts'
 import { createOidcStates } from '../identity/oidc/states.ts'
 import { dropStrandedSecrets } from '../identity/stranded-secrets.ts'
 import { createTokenStore } from '../identity/tokens.ts'
+import { createWebauthnMethod } from '../identity/webauthn/method.ts'
 import { createWrapping } from '../identity/wrapping.ts'
 import { createLoginAttempts } from '../lease/login-attempts.ts'
 import { createRateLimits } from '../lease/rate-limits.ts'
@@ -19,6 +21,7 @@ import type { TokensEnded } from '../ledger/token-ending.ts'
 import { createAuthorizer } from '../policy/authorize.ts'
 import { createPolicies } from '../policy/policies.ts'
 import type { Base } from './base.ts'
+import { installationKey } from './installation-key.ts'
 import { endingTokens, makingRootToken } from './jobs.ts'
 import type { LeaseSide } from './leases.ts'
 import { methodSecrets } from './method-secrets.ts'
@@ -57,6 +60,13 @@ export function composeAccess(
     dropStrandedSecrets: () => dropStrandedSecrets(ledger, secrets),
     oidc: createOidcMethod({ ledger, mounts: authMounts, secrets, states: oidcStates }),
     oidcStates,
+    securityEvents: createSecurityEvents(ledger, authMounts),
+    webauthn: createWebauthnMethod({
+      ledger,
+      mounts: authMounts,
+      challengeKey: installationKey(store, 'webauthn-challenge-key'),
+      leasesEnding: (targetIds) => targetIds.forEach(wakeups.wake),
+    }),
     wrapping: createWrapping(ledger),
     limits: {
       rateAt: quotas.rateAt,

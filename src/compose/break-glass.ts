@@ -2,12 +2,12 @@ import { type Access, createAccess } from '../breakglass/access.ts'
 import { ACCESS_ACTIONS } from '../breakglass/access-actions.ts'
 import { GRANTS_WAKEUP } from '../breakglass/due.ts'
 import { createMoves, type Moves } from '../breakglass/moves.ts'
+import { DELIVERIES_WAKEUP } from '../breakglass/notify/deliverer.ts'
 import { ticketCheckSecret } from '../breakglass/notify/destinations.ts'
-import { tell } from '../breakglass/notify/tell.ts'
+import { tellingSoon } from '../breakglass/notify/telling.ts'
 import { createPolicyBook, type PolicyBook } from '../breakglass/policy-book.ts'
 import { createRequests, type Requests } from '../breakglass/requests.ts'
-import type { CheckTicket } from '../breakglass/submit.ts'
-import { checkTicket } from '../breakglass/ticket-check.ts'
+import { type CheckTicket, checkTicket } from '../breakglass/ticket-check.ts'
 import { createGrantLeases } from '../lease/grant-leases.ts'
 import { checkingRoleFields } from '../lease/role-fields.ts'
 import type { Ledger } from '../ledger/db.ts'
@@ -29,8 +29,14 @@ export type BreakGlassSide = {
 }
 
 /** Asking for access past what one has, who lets one, and what becomes of it. */
-export function composeBreakGlass(base: Base, leases: LeaseSide, intervalMs: number): BreakGlassSide {
-  const { ledger, secrets, log } = base
+export function composeBreakGlass(
+  { ledger: quiet, ...rest }: Base,
+  leases: LeaseSide,
+  intervalMs: number,
+): BreakGlassSide {
+  const { ledger, tell } = tellingSoon(quiet, () => rest.wakeups.wake(DELIVERIES_WAKEUP))
+  const base = { ...rest, ledger }
+  const { secrets, log } = base
   const moves = createMoves({ ledger, tell })
   const checkByPolicy: CheckTicket = async ({ id, name, spec }, ask) => {
     const key = await secrets.get(ticketCheckSecret(id))
@@ -42,6 +48,7 @@ export function composeBreakGlass(base: Base, leases: LeaseSide, intervalMs: num
     checkTicket: checkByPolicy,
     checkFields: checkingRoleFields(leases.engineTypes),
     accessActions: ACCESS_ACTIONS,
+    log,
   })
   const grantAccess = composeGrantAccess(base, leases, { moves, requests })
   const { due } = grantAccess
@@ -61,6 +68,7 @@ export function composeBreakGlass(base: Base, leases: LeaseSide, intervalMs: num
     async stopGrants() {
       await rounds.stop()
       await due.stop()
+      await requests.onCall.stop()
     },
   }
 }
@@ -76,11 +84,11 @@ const cancelAnywhere =
 function composeGrantAccess(
   { ledger, signer, wakeups, log }: Base,
   { issue, ender, mounts, targets, engineTypes }: LeaseSide,
-  { moves, requests: { lookAtWaiting } }: Pick<BreakGlassSide, 'moves' | 'requests'>,
+  { moves, requests: { lookAtWaiting, onCall } }: Pick<BreakGlassSide, 'moves' | 'requests'>,
 ): Access {
   const wakeAt = wakingAt(wakeups)
   return createAccess({
-    ...{ ledger, signer, moves, issue, ender, lookAtWaiting, connectFacts, log },
+    ...{ ledger, signer, moves, issue, ender, lookAtWaiting, onCall, connectFacts, log },
     grantLeases: createGrantLeases({ ledger, targets, engineTypes, log }),
     findMount: mounts.find,
     wake: wakeups.wake,

@@ -60,7 +60,7 @@ export function composeLeases({
   })
   const mounts = createMounts({
     ledger,
-    types: { secret: ['database', 'kubernetes'], auth: ['jwt', 'oidc', 'kubernetes', 'approle'] },
+    types: { secret: ['database', 'kubernetes'], auth: ['jwt', 'oidc', 'kubernetes', 'approle', 'webauthn'] },
     wake,
   })
   const issuables = createIssuables(ledger)

@@ -1,15 +1,19 @@
 import type { AuditLog } from '../audit/log.ts'
 import type { AuditSinks } from '../audit/sinks/sinks.ts'
 import type { ControlGroups } from '../breakglass/control-group.ts'
+import { createControlGroupSettings } from '../breakglass/control-group-settings.ts'
 import { createDeliveryLog } from '../breakglass/notify/log.ts'
 import { missingFromEnvironment } from '../engine/kubernetes/target.ts'
 import { authAppRoleRoutes } from '../http/auth-approle.ts'
+import { securityEventRoute } from '../http/auth-events.ts'
 import { authJwtRoutes } from '../http/auth-jwt.ts'
 import { authKubernetesRoutes } from '../http/auth-kubernetes.ts'
 import { authOidcRoutes } from '../http/auth-oidc.ts'
 import { authTokenRoutes } from '../http/auth-token.ts'
+import { authWebauthnRoutes } from '../http/auth-webauthn.ts'
 import { breakGlassAccessRoutes } from '../http/break-glass-access.ts'
 import { breakGlassDeliveryRoutes } from '../http/break-glass-deliveries.ts'
+import { disabledPeopleRoutes } from '../http/break-glass-disabled.ts'
 import { breakGlassPolicyRoutes } from '../http/break-glass-policies.ts'
 import { breakGlassRequestRoutes } from '../http/break-glass-requests.ts'
 import { breakGlassReviewRoutes } from '../http/break-glass-review.ts'
@@ -91,7 +95,7 @@ export function routeTables(
       ...sysPolicyRoutes({ policies, holders: tokens, mountAt: (path) => mounts.find(path) }),
       ...sysMetricsRoutes(parts.metrics),
       ...sysQuotaRoutes(parts.quotas),
-      ...sysControlGroupRoutes(parts.controlGroups),
+      ...sysControlGroupRoutes(parts.controlGroups, createControlGroupSettings(ledger)),
       ...sysWrappingRoutes(parts.wrapping, parts.controlGroups),
     ],
     'break-glass': [
@@ -99,13 +103,18 @@ export function routeTables(
       ...breakGlassRequestRoutes(parts),
       ...breakGlassAccessRoutes(parts),
       ...breakGlassReviewRoutes(parts),
+      ...disabledPeopleRoutes(parts),
       ...breakGlassDeliveryRoutes({ ...parts, deliveries: createDeliveryLog(ledger) }),
     ],
     token: authTokenRoutes(tokens),
-    jwt: authJwtRoutes({ tokens, mounts: parts.authMounts, jwt: parts.jwt }),
+    jwt: [...authJwtRoutes({ tokens, mounts: parts.authMounts, jwt: parts.jwt }), securityEventRoute(parts)],
     approle: authAppRoleRoutes({ tokens, approle: parts.approle }),
     kubernetes: authKubernetesRoutes({ tokens, mounts: parts.authMounts, kubernetes: parts.kubernetes }),
-    oidc: authOidcRoutes({ tokens, mounts: parts.authMounts, oidc: parts.oidc, log: parts.log }),
+    oidc: [
+      ...authOidcRoutes({ tokens, mounts: parts.authMounts, oidc: parts.oidc, log: parts.log }),
+      securityEventRoute(parts),
+    ],
+    webauthn: authWebauthnRoutes({ tokens, webauthn: parts.webauthn }),
     'secret/kubernetes': kubernetesRoutes({
       enrolment,
       roles,

@@ -1,4 +1,5 @@
 import { onBehalfOf } from '../audit/request.ts'
+import type { Deliverer } from '../breakglass/notify/deliverer.ts'
 import type { Reconciler } from '../lease/reconcile/reconciler.ts'
 import { createSweep, type Sweep } from '../lease/sweep.ts'
 import type { TokensEnded } from '../ledger/token-ending.ts'
@@ -22,7 +23,7 @@ export function composeSweep(
     breakGlass: Pick<BreakGlassSide, 'grantAccess'>
   },
   intervalMs: number,
-): Sweep {
+): { sweep: Sweep; deliverer: Deliverer } {
   const { leases, access, rotation, reconciler, breakGlass } = parts
   const deliverer = composeDeliverer(base)
   const sweep = createSweep({
@@ -39,32 +40,28 @@ export function composeSweep(
     intervalMs,
     record: base.metrics.sweep.round,
   })
-  return {
-    ...sweep,
-    stop() {
-      deliverer.stop()
-      return sweep.stop()
-    },
+  const stop = async (): Promise<void> => {
+    await Promise.all([deliverer.stop(), sweep.stop()])
   }
+  return { sweep: { ...sweep, stop }, deliverer }
 }
 
 const EXPIRING = endingTokens('end_expired_tokens', (result) => result as TokensEnded)
 
 const endingExpired =
-  (
-    { tokens, wrapping, consoleSessions, oidcStates, approle, dropStrandedSecrets }: AccessSide,
-    { quotas }: LeaseSide,
-    { sweep }: Metrics,
-  ) =>
+  (access: AccessSide, { quotas }: LeaseSide, { sweep }: Metrics) =>
   async (): Promise<void> => {
+    const { tokens, wrapping, consoleSessions, oidcStates, securityEvents, approle, webauthn } = access
     const [ended] = await Promise.all([
       onBehalfOf(EXPIRING, tokens.endExpiredTokens),
       wrapping.dropExpired(),
       quotas.dropExpired(),
       oidcStates.dropExpired(),
       consoleSessions.dropExpired(),
+      securityEvents.dropExpired(),
       approle.secretIds.dropExpired(),
-      dropStrandedSecrets(),
+      webauthn.dropExpired(),
+      access.dropStrandedSecrets(),
     ])
     sweep.tokensEnded(ended)
   }

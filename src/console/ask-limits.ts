@@ -1,3 +1,4 @@
+import { type NamespaceChoice, namespaceProblems, sentRoles } from './ask-namespaces.ts'
 import type { Lane } from './grant-types.ts'
 
 export type EligibleRole = {
@@ -7,6 +8,8 @@ export type EligibleRole = {
   privileges: string[]
   revocability: string
   environment: string | null
+  /** Null where there is nothing to say of it. */
+  kubernetes_namespaces: NamespaceChoice | null
 }
 
 export type AskLimits = {
@@ -36,12 +39,17 @@ export type EligiblePolicy = {
 export type AskForm = {
   lane: 'ordinary' | 'sealed' | 'drill'
   roles: string[]
+  /** By the path of the role; of those only of which it has to be said. */
+  namespaces: Readonly<Record<string, string>>
   minutes: number | string
   reason: string
   ticket: string
 }
 
-export type AskProblems = Partial<Record<'roles' | 'minutes' | 'reason' | 'ticket', string>>
+/** By the field's name; of namespaces by the role's path. */
+export type AskProblems = Partial<Record<'roles' | 'minutes' | 'reason' | 'ticket', string>> & {
+  namespaces?: Readonly<Record<string, string>>
+}
 
 const REASON_MAX = 2_000
 const TICKET_MAX = 128
@@ -65,6 +73,7 @@ export const maxMinutes = ({ limits }: EligiblePolicy, lane: AskForm['lane']): n
 export const emptyAsk = (policy: EligiblePolicy, lane: AskForm['lane'] = 'ordinary'): AskForm => ({
   lane,
   roles: policy.roles.length === 1 ? policy.roles.map(({ path }) => path) : [],
+  namespaces: {},
   minutes: Math.min(Math.ceil(policy.limits.default_duration_seconds / 60), maxMinutes(policy, lane)),
   reason: '',
   ticket: '',
@@ -74,9 +83,9 @@ export const emptyAsk = (policy: EligiblePolicy, lane: AskForm['lane'] = 'ordina
 export function restoredAsk(policy: EligiblePolicy, form: AskForm): AskForm {
   const { sealed, drill } = policy.limits
   const had = form.lane === 'sealed' ? sealed : form.lane === 'drill' && drill
-  const { minutes, reason, ticket } = form
+  const { minutes, reason, ticket, namespaces = {} } = form
   const roles = form.roles.filter((path) => policy.roles.some((role) => role.path === path))
-  return { lane: had ? form.lane : 'ordinary', roles, minutes, reason, ticket }
+  return { lane: had ? form.lane : 'ordinary', roles, namespaces, minutes, reason, ticket }
 }
 
 /** "1 character", "20 characters". */
@@ -84,8 +93,10 @@ export const characters = (count: number): string => `${count} character${count 
 
 /** What the server would refuse, by the field's name. It checks again: this saves the way there. */
 export function askProblems(policy: EligiblePolicy, form: AskForm): AskProblems {
+  const namespaces = namespaceProblems(policy, form)
   const found = {
     roles: rolesProblem(policy, form),
+    namespaces: Object.keys(namespaces).length > 0 ? namespaces : undefined,
     minutes: minutesProblem(policy, form),
     reason: reasonProblem(policy, form),
     ticket: ticketProblem(policy, form),
@@ -137,10 +148,25 @@ function matches(pattern: string, text: string): boolean {
   }
 }
 
+const FIELDS = { roles: 'roles', duration: 'minutes', reason: 'reason', ticket: 'ticket' } as const
+
+/** What the server refused, by the field that it named; empty where it named none that the form has. */
+export function askRefusals(texts: readonly string[], { roles }: Pick<AskForm, 'roles'>): AskProblems {
+  const found = texts.flatMap((text): AskProblems[] => {
+    const [, name = '', why = ''] = /^Field validation failed: field "(\w+)":? (.+)$/s.exec(text) ?? []
+    if (!Object.hasOwn(FIELDS, name)) return []
+    const path = roles.find((one) => why.startsWith(`${JSON.stringify(one)}: `))
+    if (name === 'roles' && path !== undefined && why.includes('kubernetes_namespace'))
+      return [{ namespaces: { [path]: why.slice(JSON.stringify(path).length + 2) } }]
+    return [{ [FIELDS[name as keyof typeof FIELDS]]: why }]
+  })
+  return Object.assign({}, ...found)
+}
+
 /** What is sent. */
 export const askBody = (policy: EligiblePolicy, form: AskForm): Record<string, unknown> => ({
   policy: policy.name,
-  roles: form.roles,
+  roles: sentRoles(policy, form),
   reason: form.reason.trim(),
   ...(form.ticket.trim() !== '' && { ticket: form.ticket.trim() }),
   duration: Number(form.minutes) * 60,

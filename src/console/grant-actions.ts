@@ -1,4 +1,4 @@
-import type { Grant, GrantAction } from './grant-types.ts'
+import type { Extension, Grant, GrantAction, ShortGrant } from './grant-types.ts'
 
 export type ActionField = {
   name: 'comment' | 'reason' | 'evidence'
@@ -215,3 +215,13 @@ export const sayingOf = (
 
 /** Whether a refusal is about how or when the person logged in: a fresh login may get round it. */
 export const isAboutLogin = (text: string): boolean => /\blog ?in\b|second factor/i.test(text)
+
+/** Whether there is anything to do it to: nobody wonders why they may not ratify what needs no ratification. */
+export const isInQuestion = (
+  { action, more }: ActionSpec,
+  { ratification }: Pick<ShortGrant, 'ratification'>,
+  extensions: readonly Pick<Extension, 'state'>[],
+): boolean =>
+  more
+    ? extensions.some(({ state }) => state === 'pending')
+    : !['ratify', 'refuse-ratification'].includes(action) || ratification === 'due'

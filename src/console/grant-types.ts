@@ -29,6 +29,7 @@ export type PlanRole = {
   engine: string
   environment: string | null
   privileges: string[]
+  kubernetes_namespace?: string
   revocability: string
 }
 
@@ -44,27 +45,33 @@ export type Vote = {
   round: number
   number: number
   voter: Person
-  decision: 'approve' | 'deny' | 'witness' | 'ratify' | 'refuse' | 'resume' | 'abandon'
+  decision: 'approve' | 'deny' | 'witness' | 'ratify' | 'refuse' | 'resume' | 'abandon' | 'on_call'
   comment: string
   cast_at: string
   sets: string[]
   plan_hash: string
   current: boolean
+  /** What a vote that no person cast goes by. */
+  evidence?: { as_of?: string } | null
   ended_because: string | null
 }
 
-export type QuorumSet = {
+/** People: how many it takes and how many have said yes, of the nearest way to meet it. */
+type Progress = { needed: number; have: number; met: boolean }
+
+export type QuorumSet = Progress & {
   set: string
-  needed: number
-  have: number
   voters: string[]
   may_still_vote: string[]
 }
 
+export type QuorumPart = QuorumSet | (Progress & ({ all_of: QuorumPart[] } | { any_of: QuorumPart[] }))
+
 export type Quorum = {
   words: string
   met: boolean
-  tree: QuorumSet[]
+  /** Null where it takes nobody in particular. */
+  tree: QuorumPart | null
   min_approvers: number
   approvers: number
 }
@@ -78,6 +85,12 @@ export type Extension = {
   plan_hash: string
   asked_at: string
   decided_at: string | null
+}
+
+/** Sets that are told one after another while nobody decides. */
+export type Escalation = {
+  asked: string[][]
+  next: { sets: string[]; at: string } | null
 }
 
 export type GrantEvent = {
@@ -98,6 +111,8 @@ export type GrantLease = {
   state: string
   expires_at: string | null
   access_ended_at: string | null
+  /** It ends before the access does, which was extended without it. */
+  collect_anew?: boolean
 }
 
 export type GrantAction =
@@ -158,6 +173,8 @@ export type ShortGrant = {
 export type Grant = ShortGrant & {
   now: string
   votes: Vote[]
+  /** Null where all are told from the first. */
+  escalation: Escalation | null
   extensions: Extension[]
   leases: GrantLease[]
   reviews: Record<string, unknown>[]

@@ -39,6 +39,15 @@ function heard({ data }: MessageEvent<string>): void {
 /** What is being read again, and whether it has changed once more since. */
 const rereading = new Map<Topic, boolean>()
 
+/** Behind each reading so long a pause, and longer where reading takes long: open pages must not hold up who asks for access. */
+const PAUSE_MS = { least: 500, most: 2_000, readings: 4 }
+
+const pauseAfter = (startedAt: number): Promise<void> => {
+  const { least, most, readings } = PAUSE_MS
+  const wait = Math.min(most, Math.max(least, readings * (performance.now() - startedAt)))
+  return new Promise((resolve) => setTimeout(resolve, wait))
+}
+
 /** Reads again what a change concerns. One reading is let finish before the next, or a busy page would never show any. */
 async function reread(change: Change): Promise<void> {
   const { topic } = change
@@ -47,7 +56,9 @@ async function reread(change: Change): Promise<void> {
     return
   }
   rereading.set(topic, false)
+  const startedAt = performance.now()
   await queryClient.invalidateQueries({ predicate: ({ queryKey }) => concerns(change, queryKey) })
+  await pauseAfter(startedAt)
   const hasChanged = rereading.get(topic)
   rereading.delete(topic)
   if (hasChanged) void reread({ topic, ids: null })

@@ -6,6 +6,7 @@ import {
   IconKey,
   IconList,
   IconServer,
+  IconStopwatch,
   type TablerIcon,
 } from '@tabler/icons-react'
 import { type ComponentType, type LazyExoticComponent, lazy } from 'react'
@@ -33,6 +34,7 @@ export const ROUTES: readonly PageRoute[] = [
     nav: { label: 'My access', icon: IconKey, shownTo: () => true },
   },
   { path: '/access/ask', page: lazy(() => import('./pages/ask.tsx')) },
+  { path: '/security-keys', page: lazy(() => import('./pages/security-keys.tsx')) },
   {
     path: '/leases',
     page: lazy(() => import('./pages/leases.tsx')),
@@ -48,6 +50,11 @@ export const ROUTES: readonly PageRoute[] = [
     path: '/reviews',
     page: lazy(() => import('./pages/reviews.tsx')),
     nav: { label: 'Reviews', icon: IconChecklist, shownTo: (may) => may.break_glass },
+  },
+  {
+    path: '/drills',
+    page: lazy(() => import('./pages/drills.tsx')),
+    nav: { label: 'Drills', icon: IconStopwatch, shownTo: (may) => may.break_glass },
   },
   {
     path: '/audit',

@@ -16,8 +16,9 @@ export type Session = {
   accessor: string
   policies: string[]
   root: boolean
-  signed_in_by: 'oidc' | 'token'
+  signed_in_by: 'oidc' | 'webauthn' | 'token'
   oidc: { mount: string; role: string } | null
+  webauthn: { mount: string } | null
   token_expires_at: string | null
   token_renewable: boolean
   session_expires_at: string
@@ -48,9 +49,12 @@ async function readSession(): Promise<Session | null> {
   }
 }
 
+/** What anybody may know. The sign-in page may be reading it when the last of many refusals says that a session is over. */
+const OF_NOBODY: ReadonlySet<unknown> = new Set([KEY[0], 'methods'])
+
 /** Somebody signed in, or nobody is any more: whatever another person could see goes with them. */
 export function setSession(session: Session | null): void {
-  queryClient.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== KEY[0] })
+  queryClient.removeQueries({ predicate: ({ queryKey }) => !OF_NOBODY.has(queryKey[0]) })
   queryClient.setQueryData(KEY, session)
 }
 

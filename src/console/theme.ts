@@ -1,4 +1,12 @@
-import { Anchor, type CSSVariablesResolver, createTheme, Modal } from '@mantine/core'
+import {
+  Anchor,
+  type CSSVariablesResolver,
+  createTheme,
+  Modal,
+  MultiSelect,
+  Notification,
+  Select,
+} from '@mantine/core'
 
 export const theme = createTheme({
   primaryColor: 'blue',
@@ -11,6 +19,10 @@ export const theme = createTheme({
   components: {
     // In a sentence colour alone does not tell a link.
     Anchor: Anchor.extend({ defaultProps: { underline: 'always' } }),
+    // Coming to a list by Tab is not choosing from it, and what it opens covers what is below.
+    Select: Select.extend({ defaultProps: { openOnFocus: false } }),
+    MultiSelect: MultiSelect.extend({ defaultProps: { openOnFocus: false } }),
+    Notification: Notification.extend({ defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } }),
     // A dialog's head is no banner of the page.
     Modal: Modal.extend({
       defaultProps: {

@@ -1,5 +1,6 @@
 import { durationWords } from './clock.ts'
-import type { Grant, Lane, PlanRole, Quorum, QuorumSet, ShortGrant, Vote } from './grant-types.ts'
+import type { Grant, Lane, PlanRole, Quorum, QuorumPart, QuorumSet, ShortGrant, Vote } from './grant-types.ts'
+import { targetName } from './target-name.ts'
 
 const LANES: Record<Lane, string> = {
   standard: 'standard',
@@ -17,20 +18,24 @@ export function listWords(items: readonly string[]): string {
 }
 
 export const targetsOf = ({ plan }: Pick<ShortGrant, 'plan'>): string[] => [
-  ...new Set(plan.roles.map(({ target }) => target)),
+  ...new Set(plan.roles.map(targetName)),
 ]
 
-/** "app-admin on prod-pg": the role's own name, and what it opens. */
-export const roleWords = ({ name, path, target }: PlanRole): string =>
-  `${name || path.slice(path.lastIndexOf('/') + 1)} on ${target}`
+/** "app-admin on prod-pg": the role's own name, and what it opens; with where, of a role that says so. */
+export function roleWords(role: PlanRole): string {
+  const { name, path, kubernetes_namespace: namespace } = role
+  const where = namespace ? `, namespace ${namespace}` : ''
+  return `${name || path.slice(path.lastIndexOf('/') + 1)} on ${targetName(role)}${where}`
+}
 
-/** "Alice asks for app-admin on prod-pg for 30 minutes". */
+/** "Alice asks for app-admin on prod-pg for 30 minutes"; once it is decided, what she asked for. */
 export const askWords = ({
   requester,
+  state,
   plan,
   duration_seconds,
-}: Pick<ShortGrant, 'requester' | 'plan' | 'duration_seconds'>) =>
-  `${requester.display_name} asks for ${listWords(plan.roles.map(roleWords))} for ${durationWords(duration_seconds)}`
+}: Pick<ShortGrant, 'requester' | 'state' | 'plan' | 'duration_seconds'>) =>
+  `${requester.display_name} ${state === 'pending' ? 'asks' : 'asked'} for ${listWords(plan.roles.map(roleWords))} for ${durationWords(duration_seconds)}`
 
 const TICKETS = {
   none: 'not checked by this policy',
@@ -40,19 +45,46 @@ const TICKETS = {
 
 export const ticketWords = (state: ShortGrant['ticket_state']): string => TICKETS[state] ?? state
 
+export const partsOf = (part: QuorumPart): readonly QuorumPart[] =>
+  'set' in part ? [] : 'any_of' in part ? part.any_of : part.all_of
+
+const setsIn = (part: QuorumPart | null): QuorumSet[] =>
+  !part ? [] : 'set' in part ? [part] : partsOf(part).flatMap(setsIn)
+
+/** What has all it takes has no use for one more, nor has any part of it. */
+const setsShort = (part: QuorumPart | null): QuorumSet[] =>
+  !part || part.met ? [] : 'set' in part ? [part] : partsOf(part).flatMap(setsShort)
+
 /** The sets that are still short of a vote; where none is and people are, every set. */
 export function openSets({ tree }: Quorum): QuorumSet[] {
-  const short = tree.filter(({ have, needed }) => have < needed)
-  return short.length > 0 ? short : tree
+  const short = setsShort(tree)
+  return short.length > 0 ? short : setsIn(tree)
+}
+
+/** "1 more of service-owner, or 2 of managers"; empty for what has all it takes. */
+export function missingWords(part: QuorumPart): string {
+  if (part.met) return ''
+  const missing = part.needed - part.have
+  if ('set' in part) return `${missing} ${part.have > 0 ? 'more ' : ''}of ${part.set}`
+  const short = partsOf(part).filter(({ met }) => !met)
+  const said = short.map(missingWords)
+  if ('any_of' in part) return said.join(', or ')
+  // Somebody who is in two of the sets has filled one place only.
+  const unsaid = missing - short.reduce((sum, { needed, have }) => sum + needed - have, 0)
+  const full = setsIn(part).filter(({ met }) => met)
+  if (unsaid > 0) said.push(`${unsaid} more of ${full.map(({ set }) => set).join(' or ')}`)
+  return said.join(' and ')
 }
 
 /** Whether a yes of that set can still bring a request closer to its approval. */
 export const canHelp = (quorum: Quorum, { set }: QuorumSet): boolean =>
   openSets(quorum).some((open) => open.set === set)
 
-/** The sets that say how far it is: once it is enough, those that nobody of was needed say nothing any more. */
-export const tellingSets = (quorum: Quorum): QuorumSet[] =>
-  quorum.met ? quorum.tree.filter(({ have }) => have > 0) : quorum.tree
+/** Of these parts those that say how far it is: once it is enough, what nobody of was needed says nothing any more. */
+export const tellingParts = (
+  { met }: Pick<Quorum, 'met'>,
+  parts: readonly QuorumPart[],
+): readonly QuorumPart[] => (met ? parts.filter(({ have }) => have > 0) : parts)
 
 const DECISIONS: Record<Vote['decision'], string> = {
   approve: 'approved',
@@ -62,9 +94,14 @@ const DECISIONS: Record<Vote['decision'], string> = {
   refuse: 'refused to ratify',
   resume: 'resumed',
   abandon: 'declared the target abandoned',
+  on_call: 'found the requester on call',
 }
 
 export const decisionWords = (decision: Vote['decision']): string => DECISIONS[decision] ?? decision
+
+/** Whose vote it is. What no person cast says so, whatever it calls itself. */
+export const voterWords = ({ decision, voter }: Pick<Vote, 'decision' | 'voter'>): string =>
+  decision === 'on_call' ? 'The incident system' : voter.display_name
 
 /** What became of a vote that does not count any more; undefined while it does. */
 export function voidWords(vote: Vote): string | undefined {
@@ -123,10 +160,32 @@ export const withLocalTimes = (text: string): string =>
     new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium', hourCycle: 'h23' }).format(new Date(time)),
   )
 
+const END_WORDS: Readonly<Record<string, string>> = {
+  returned: 'given back',
+  revoked: 'ended by somebody else',
+  cancelled: 'cancelled',
+  expired: 'its time was over',
+  incident_closed: 'its incident was closed',
+  requester_disabled: 'who asked for it was disabled',
+  target_retired: 'its target was removed',
+  ratification_refused: 'it was not ratified',
+  ratification_overdue: 'nobody ratified it in time',
+  externally_modified: 'somebody changed an account at the target',
+  activation_failed: 'not all accounts could be made',
+}
+
+/** Why access ended; empty where it has not. */
+export const endWords = (reason: string | null): string =>
+  reason === null ? '' : (END_WORDS[reason] ?? reason.replaceAll('_', ' '))
+
+/** Whether it is the broker's own word for an end, and not what somebody wrote. */
+export const isEndReason = (text: string): boolean => Object.hasOwn(END_WORDS, text)
+
 const EVENT_WORDS: Readonly<Record<string, string>> = {
   submit: 'asked',
   submit_sealed: 'asked through the sealed lane',
   approve: 'approved',
+  on_call_vote: 'found the requester on call',
   narrow: 'narrowed the plan and approved',
   deny: 'denied',
   witness: 'witnessed',
@@ -162,5 +221,9 @@ const EVENT_WORDS: Readonly<Record<string, string>> = {
   review_reminder: 'the review is due soon',
   reopen: 'reopened the review',
 }
+
+/** "security-oncall; then owners and officers": sets that were told one after another. */
+export const stepsWords = (steps: readonly (readonly string[])[]): string =>
+  steps.map((sets) => (sets.length > 0 ? listWords(sets) : 'nobody')).join('; then ')
 
 export const eventWords = (event: string): string => EVENT_WORDS[event] ?? event.replaceAll(/[_.-]/g, ' ')

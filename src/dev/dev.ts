@@ -10,6 +10,7 @@ import { DEMO, seedDemo } from './demo-target.ts'
 import { type PostgresServer, startPostgres } from './embedded-postgres.ts'
 import { makeLedgerDatabase } from './ledger-database.ts'
 import { seatPeople } from './people-access.ts'
+import { keysOrigin } from './people-keys.ts'
 import { PEOPLE } from './people-known.ts'
 
 export type DevBroker = {
@@ -85,6 +86,10 @@ const PEOPLE_HINT = `Sign in there as one of these sample people, each in a priv
 ${PEOPLE.map(({ name, work }) => `  ${name.padEnd(13)}${work}`).join('\n')}
 `
 
+const keysHint = (url: string): string => `
+Security keys (a browser's own will do to try) are enrolled and used at ${keysOrigin(url)}/ui/
+`
+
 /** What a newcomer sees first; only the address and the token change. */
 export function banner(broker: DevBroker, rootToken: string): string {
   return `
@@ -107,7 +112,7 @@ See the whole story, step by step:  npm run demo
 Stop with Ctrl-C; the data is kept, and leases that come due meanwhile are ended at the next start.
 
 The console: ask for access in an emergency, approve it, see and end what is out.
-${broker.hasPeople ? PEOPLE_HINT : `Sign in there with a token.\n`}
+${broker.hasPeople ? PEOPLE_HINT + keysHint(broker.url) : `Sign in there with a token.\n`}
   ${broker.url}/ui/
 `
 }

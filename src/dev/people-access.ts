@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log.ts'
 import { DEMO } from './demo-target.ts'
 import { type People, startPeople } from './people.ts'
 import { EMERGENCY, GUARDED, seedBreakGlass, seedControlGroup } from './people-grants.ts'
+import { KEYS_LOGIN, seatKeys } from './people-keys.ts'
 import { CLIENT_ID, SCOPES } from './people-provider.ts'
 
 /** Where the sample people log in, and what they hold then. */
@@ -30,7 +31,8 @@ export async function seatPeople(broker: Broker, url: string, log: Logger): Prom
     const redirectUris = [...consoleAddresses(url).map((at) => at + CONSOLE_CALLBACK), ...CLI_CALLBACKS]
     const people = await startPeople({ port: Number(new URL(url).port) + PORT_OFFSET, redirectUris }, log)
     try {
-      await letIn(broker, people, redirectUris)
+      const first = await letIn(broker, people, redirectUris)
+      await seatKeys(broker, { url, policy: PEOPLE_LOGIN.policy, first })
       return people
     } catch (error) {
       await people.stop()
@@ -61,8 +63,9 @@ function consoleAddresses(url: string): string[] {
 /**
  * The provider's address and secret are new at each start, and written then; role and policy are made once, and
  * whatever their owner changes afterwards stays changed. A policy as an older version of ours made it is nobody's change.
+ * Answers whether something was made, or brought up to date.
  */
-async function letIn(broker: Broker, people: People, redirectUris: readonly string[]): Promise<void> {
+async function letIn(broker: Broker, people: People, redirectUris: readonly string[]): Promise<boolean> {
   const found = await broker.mounts.find(PEOPLE_LOGIN.mount)
   if (!found) {
     await broker.mounts.enable(PEOPLE_LOGIN.mount, 'oidc', { description: 'sample people' })
@@ -93,13 +96,15 @@ async function letIn(broker: Broker, people: People, redirectUris: readonly stri
     token_ttl: HOUR_SECONDS,
     token_max_ttl: 12 * HOUR_SECONDS,
   })
+  return true
 }
 
-async function bringUpToDate(broker: Broker): Promise<void> {
+async function bringUpToDate(broker: Broker): Promise<boolean> {
   const found = await broker.policies.find(PEOPLE_LOGIN.policy)
-  if (!found || !OLDER.has(createHash('sha256').update(found.text).digest('hex'))) return
+  if (!found || !OLDER.has(createHash('sha256').update(found.text).digest('hex'))) return false
   await seedControlGroup(broker)
   await broker.policies.write(PEOPLE_LOGIN.policy, POLICY)
+  return true
 }
 
 const WATCHERS = `['security-oncall', 'security-officers', 'audit'].exists(g, g in principal.groups)`
@@ -133,6 +138,15 @@ path "sys/control-group/request" {
 
 path "sys/control-group/authorize" {
   capabilities = ["update"]
+}
+
+# Enrol security keys of their own, and remove them.
+path "${KEYS_LOGIN.mount}register/*" {
+  capabilities = ["update"]
+}
+
+path "${KEYS_LOGIN.mount}keys/*" {
+  capabilities = ["read", "list", "update", "delete"]
 }
 
 # See who has access, and end it.
@@ -169,4 +183,5 @@ path "sys/leasehold/audit/*" {
 const OLDER: ReadonlySet<string> = new Set([
   '2bb8322e42d5c07ca6c76f9baca00557f1affcc1f7b7083a9eddab0b1724674f',
   '33625b9fa75539983dc62082a816c47bd2b870c4b000396f01cae7e0eab6f94d',
+  '1f4c8b6067700a45799d2416aa703b008fd0f20f5604765854b28139bea73b45',
 ])

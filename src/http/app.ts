@@ -22,7 +22,7 @@ import {
   readWrapTtl,
   sourceOf,
 } from './headers.ts'
-import { countUnproven, type Limits, proveWithinRate, runLimited } from './limits.ts'
+import { countUnproven, type Limits, provesItself, proveWithinRate, runLimited } from './limits.ts'
 import { policyFace } from './policy-face.ts'
 import type { Operation } from './ports.ts'
 import { type AuditPort, auditedRequest, recordOutcome } from './request-audited.ts'
@@ -196,7 +196,8 @@ async function answer(
       (found) => Object.assign(request, { found }),
       () => {},
     )
-    if (request.found?.endpoint?.login) await countUnproven(parts, request)
+    const endpoint = request.found?.endpoint
+    if (endpoint && provesItself(endpoint)) await countUnproven(parts, request)
     throw error
   })
   Object.assign(request, { parameters, ...wrapping })

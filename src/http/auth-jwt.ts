@@ -27,6 +27,9 @@ export const JWT_CONFIG_FIELDS = {
   bound_issuer: text,
   jwt_supported_algs: commaList,
   default_role: text,
+  event_audience: commaList,
+  event_issuer: text,
+  event_jwks_url: text,
   provider_config: map,
   skip_jwks_validation: defaulted(bool, false),
 } satisfies Fields

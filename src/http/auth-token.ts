@@ -174,8 +174,8 @@ function revokeRoutes(tokens: TokenStore): Route[] {
     {
       path: 'revoke',
       on: {
-        update: handle({ token: TOKEN }, async ({ fields }) => {
-          await tokens.revoke(fields.token)
+        update: handle({ token: TOKEN }, async ({ fields, principal }) => {
+          await tokens.revoke(fields.token, principal)
           return undefined
         }),
       },
@@ -183,8 +183,8 @@ function revokeRoutes(tokens: TokenStore): Route[] {
     {
       path: 'revoke-accessor',
       on: {
-        update: handle({ accessor: ACCESSOR }, async ({ fields }) => {
-          const found = await tokens.revokeAccessor(fields.accessor)
+        update: handle({ accessor: ACCESSOR }, async ({ fields, principal }) => {
+          const found = await tokens.revokeAccessor(fields.accessor, principal)
           return found ? undefined : { warnings: ['No token found with this accessor'] }
         }),
       },
@@ -194,8 +194,8 @@ function revokeRoutes(tokens: TokenStore): Route[] {
       on: {
         update: handle(
           { token: TOKEN },
-          async ({ fields }) => {
-            await tokens.revokeOrphan(fields.token)
+          async ({ fields, principal }) => {
+            await tokens.revokeOrphan(fields.token, principal)
             return undefined
           },
           { sudo: true },

@@ -53,10 +53,14 @@ async function readBody(req: IncomingMessage): Promise<string> {
   })
 }
 
-/** JSON whatever the content type says, but for a form that is plainly one. No body means no fields. */
+/** A Security Event Token, which is all of its body. */
+const SET_TYPE = 'application/secevent+jwt'
+
+/** JSON whatever the content type says, but for what is plainly something else. No body means no fields. */
 function parseBody(body: string, req: IncomingMessage): Record<string, unknown> {
   const start = body.trimStart()
   if (start === '') return {}
+  if (mediaType(req) === SET_TYPE) return { set: start.trimEnd() }
   if (mediaType(req) === 'application/x-www-form-urlencoded' && !/^[{[]/.test(start)) {
     return queryParameters(new URLSearchParams(body))
   }

@@ -69,6 +69,7 @@ const POLICY_FIELDS = {
   ticket_pattern: text,
   ticket_check_url: text,
   ticket_check_secret: text,
+  on_call: map,
   review: bool,
   review_due: duration,
   review_overdue: duration,

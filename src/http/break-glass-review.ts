@@ -1,7 +1,7 @@
 import { CHECKS, type Checklist } from '../breakglass/review.ts'
 import { action, type Parts, present, REASON, refused, VERSION } from './break-glass-action.ts'
 import { viewerOf } from './break-glass-caller.ts'
-import { bool, defaulted, type Fields, map, oneOf, required, text } from './fields.ts'
+import { bool, defaulted, type Fields, int, map, oneOf, required, text } from './fields.ts'
 import { type Answer, handle, type Route } from './route.ts'
 
 /** Looking at access after its end, and what comes of that; relative to `break-glass/`. */
@@ -18,6 +18,7 @@ const REVIEW = {
   finding: defaulted(text, ''),
   case_id: defaulted(text, ''),
   ticket_verified: defaulted(bool, false),
+  events_seen: int,
   plan_hash: text,
 } satisfies Fields
 
@@ -30,6 +31,7 @@ const reviewRoutes = (parts: Parts): Route[] => [
       finding: fields.finding.trim(),
       caseId: fields.case_id.trim(),
       ticketVerified: fields.ticket_verified,
+      eventsSeen: fields.events_seen,
     }),
   ),
   action(parts, 'reopen', REASON, (act, { reason }) =>

@@ -37,7 +37,7 @@ export async function beginOidc(visit: Visit): Promise<void> {
   if (origin === undefined) throw invalid('a sign-in has to come from a page: there is no Origin')
   const flow: Flow = {
     nonce: randomBytes(24).toString('base64url'),
-    mount: await mountOf(visit, textOf(sent, 'mount')),
+    mount: await mountOf(visit, 'oidc', textOf(sent, 'mount')),
     role: textOf(sent, 'role'),
     returnTo: safeReturn(textOf(sent, 'return_to')),
     secure: isSecure(req),
@@ -100,16 +100,20 @@ export async function finishOidc(visit: Visit): Promise<void> {
 }
 
 /** Of several, which one is for whoever signs in to say. */
-async function mountOf({ parts }: Visit, sent: string): Promise<string> {
+export async function mountOf(
+  { parts }: Pick<Visit, 'parts'>,
+  wanted: 'oidc' | 'webauthn',
+  sent: string,
+): Promise<string> {
   if (sent !== '') {
     const named = sent.replace(/^auth\//, '')
     if (!MOUNT_PATH.test(named)) throw invalid('mount: expected the path of a mount, such as oidc/')
     return named.endsWith('/') ? named : `${named}/`
   }
-  const all = (await parts.mounts.list()).filter(({ type }) => type === 'oidc')
+  const all = (await parts.mounts.list()).filter(({ type }) => type === wanted)
   const [first, ...more] = all
-  if (!first) throw invalid('nobody signs in by OIDC here: no mount of type oidc is enabled')
-  if (more.length > 0) throw invalid('mount: there are several of type oidc; say which')
+  if (!first) throw invalid(`nobody signs in so here: no mount of type ${wanted} is enabled`)
+  if (more.length > 0) throw invalid(`mount: there are several of type ${wanted}; say which`)
   return first.path.slice('auth/'.length)
 }
 
@@ -132,7 +136,7 @@ export function safeReturn(asked: string): string {
   return `${pathname}${search}${hash}`
 }
 
-const textOf = (sent: Readonly<Record<string, unknown>>, name: string): string => {
+export const textOf = (sent: Readonly<Record<string, unknown>>, name: string): string => {
   const value = sent[name] ?? ''
   if (typeof value !== 'string') throw invalid(`${name}: expected a text`)
   return value
@@ -160,7 +164,7 @@ function readFlow(cookie: string | undefined): Flow | undefined {
 const bodyOf = ({ body = '{}' }: WireReply): Record<string, unknown> => JSON.parse(body) ?? {}
 const dataOf = (reply: WireReply): Record<string, unknown> => (bodyOf(reply).data ?? {}) as never
 
-function tokenOf(reply: WireReply): string | undefined {
+export function tokenOf(reply: WireReply): string | undefined {
   const { client_token: token } = (bodyOf(reply).auth ?? {}) as Record<string, unknown>
   return typeof token === 'string' ? token : undefined
 }

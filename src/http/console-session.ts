@@ -106,6 +106,7 @@ export function shownSession(reply: WireReply, { signedInBy, expiresAt }: Consol
     ...JSON.parse(reply.body),
     signed_in_by: signedInBy.way,
     oidc: signedInBy.way === 'oidc' ? { mount: signedInBy.mount, role: signedInBy.role } : null,
+    webauthn: signedInBy.way === 'webauthn' ? { mount: signedInBy.mount } : null,
     session_expires_at: expiresAt.toISOString(),
   }
   // Only the ways of signing out that end something have leases to warn of.
@@ -115,21 +116,23 @@ export function shownSession(reply: WireReply, { signedInBy, expiresAt }: Consol
 
 /** Anyone may know: it is what a sign-in page shows. */
 async function methods({ mounts, authMounts, now }: Pick<ConsoleParts, 'mounts' | 'authMounts' | 'now'>) {
-  const oidc = (await mounts.list()).filter(({ type, path }) => type === 'oidc' && path.startsWith('auth/'))
-  const shown = await Promise.all(
-    oidc.map(async ({ id, path, description }) => {
-      const config = await authMounts.config(id)
-      if (!config) return []
-      const spec = (config.config ?? config) as { default_role?: unknown }
-      return [
-        {
-          mount: path.slice('auth/'.length),
-          path,
-          description,
-          default_role: typeof spec.default_role === 'string' ? spec.default_role : '',
-        },
-      ]
-    }),
-  )
-  return { token: true, oidc: shown.flat(), now: (await now()).toISOString() }
+  const all = await mounts.list()
+  const shown = async (wanted: string, more: (spec: Record<string, unknown>) => object) => {
+    const found = all.filter(({ type, path }) => type === wanted && path.startsWith('auth/'))
+    const configured = await Promise.all(
+      found.map(async ({ id, path, description }) => {
+        const config = await authMounts.config(id)
+        if (!config) return []
+        return [{ mount: path.slice('auth/'.length), path, description, ...more(config) }]
+      }),
+    )
+    return configured.flat()
+  }
+  const oidc = await shown('oidc', (config) => {
+    const { default_role: role } = (config.config ?? config) as { default_role?: unknown }
+    return { default_role: typeof role === 'string' ? role : '' }
+  })
+  // Where keys work: on a page of another origin, the browser would not even ask for one.
+  const webauthn = await shown('webauthn', ({ origins }) => ({ origins }))
+  return { token: true, oidc, webauthn, now: (await now()).toISOString() }
 }

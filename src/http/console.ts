@@ -8,6 +8,7 @@ import { isSecure, setCookie, setSecurityHeaders, whyForeign } from './console-g
 import { beginOidc, finishOidc } from './console-oidc.ts'
 import { consoleRoutes, shownSession } from './console-session.ts'
 import { type ConsoleParts, SESSION_COOKIE, SESSION_PLACE, sessionOf, type Visit } from './console-visit.ts'
+import { beginKey, finishKey } from './console-webauthn.ts'
 import type { Console, Entrance } from './entrance.ts'
 import { errorReply, errorsReply, jsonReply, send, type WireReply } from './envelope.ts'
 import { parseBool } from './fields.ts'
@@ -65,11 +66,15 @@ function ownTable(parts: ConsoleParts): Visit['own'] {
 
 /**
  * All but logins and tokens: what they answer with is the very token that the cookie keeps from the page's scripts, and
- * another like it.
+ * another like it. Of what lies below `auth/`, people see to their own keys.
  */
 const WITHOUT_TOKENS: NonNullable<Entrance['reaches']> = ({ findMount, routesOf }) => ({
   findMount,
-  routesOf: (type, path) => (path.startsWith('auth/') ? [] : routesOf(type, path)),
+  routesOf: (type, path) => {
+    const routes = routesOf(type, path)
+    if (!path.startsWith('auth/')) return routes
+    return type === 'webauthn' ? routes.filter((route) => /^(?:keys|register)(?:\/|$)/.test(route.path)) : []
+  },
 })
 
 type Call = {
@@ -89,6 +94,8 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   '/ui/session/methods': { header: true, serve: only('GET', readMethods) },
   '/ui/session/oidc': { header: true, serve: only('POST', beginOidc) },
+  '/ui/session/webauthn/begin': { header: true, serve: only('POST', beginKey) },
+  '/ui/session/webauthn/finish': { header: true, serve: only('POST', finishKey) },
   '/ui/oidc/callback': { header: false, crosses: true, serve: only('GET', finishOidc) },
   '/ui/events': { header: false, serve: only('GET', follow) },
 }
@@ -183,7 +190,7 @@ async function signOut(visit: Visit): Promise<void> {
     finish: async (_, { principal }) => {
       if (!session || !principal) return NOT_SIGNED_IN
       await parts.sessions.end(session.id)
-      const ended = session.signedInBy.way === 'oidc' && (await endToken(parts, session, principal, revoke))
+      const ended = session.signedInBy.way !== 'token' && (await endToken(parts, session, principal, revoke))
       return jsonReply(200, { kept_token: !ended })
     },
   })

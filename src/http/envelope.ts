@@ -18,6 +18,8 @@ export type Reply = {
   injected?: true
   /** The whole body, without an envelope: `sys/health` and its like. */
   bare?: Readonly<Record<string, unknown>>
+  /** Of `bare`: its texts are in English, and the answer says so. */
+  inEnglish?: true
   /** A body that is not JSON: metrics in text form. */
   text?: { type: string; body: string }
   /** The whole body of another answer, as it was. */
@@ -35,6 +37,7 @@ export type WireReply = {
   status: number
   body?: string
   type?: string
+  language?: string
   retryAfterSeconds?: number
   /** Takes the answer over in place of a body, and goes on writing to it. */
   stream?: (res: ServerResponse) => void
@@ -68,7 +71,7 @@ export function wireReply(
   const status = reply.status ?? 200
   if (status === 204) return { status }
   if (reply.text) return { status, body: reply.text.body, type: reply.text.type }
-  if (reply.bare) return jsonReply(status, reply.bare)
+  if (reply.bare) return { ...jsonReply(status, reply.bare), ...(reply.inEnglish && { language: 'en' }) }
   if (reply.verbatim !== undefined) return { status, body: reply.verbatim, type: JSON_TYPE }
   if (context.operation === 'list' && isEmptyList(reply)) return NOTHING_FOUND
   if (status === 202 && !reply.data && !reply.warnings) return { status, type: JSON_TYPE }
@@ -132,6 +135,7 @@ export function send(res: ServerResponse, reply: WireReply): void {
   if (reply.stream) return void reply.stream(res)
   // Set by hand: Express would add a charset, and clients compare the whole value.
   if (reply.type !== undefined) res.setHeader('Content-Type', reply.type)
+  if (reply.language !== undefined) res.setHeader('Content-Language', reply.language)
   if (reply.retryAfterSeconds !== undefined) res.setHeader('Retry-After', String(reply.retryAfterSeconds))
   if (reply.body === undefined || reply.status === 204) return void res.end()
   res.setHeader('Content-Length', Buffer.byteLength(reply.body))

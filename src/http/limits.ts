@@ -68,8 +68,13 @@ async function proveOrCount(
     throw error
   })
   // Such a login is refused before it is one, and so is no failed login.
-  if (endpoint?.login && !isDecodable(endpoint, parameters)) await countUnproven(parts, request)
+  if (endpoint && provesItself(endpoint) && !isDecodable(endpoint, parameters)) {
+    await countUnproven(parts, request)
+  }
 }
+
+/** A login, or anything else whose proof is in what is sent. */
+export const provesItself = ({ login, signed }: Endpoint): boolean => login === true || signed === true
 
 /** Throws 429 once there were too many of the source. A proven caller is never asked. */
 export async function countUnproven(parts: Parts, request: Request): Promise<void> {
@@ -165,7 +170,7 @@ export async function runLimited(
       throw error
     })
   }
-  if (!endpoint?.login || !mount) return run()
+  if (!endpoint || !provesItself(endpoint) || !mount) return run()
   const { reading } = await identified(parts, request)
   const roleName = roleNamed(endpoint, parameters)
   const attempt = { source: request.source, mountId: mount.id, roleName, reading, isCallersFault }
@@ -179,7 +184,10 @@ export async function runLimited(
 }
 
 /** As the handler has it: a name that is sent as a number is that name. */
-function roleNamed({ loginField: field = 'role', fields }: Endpoint, sent: Parameters): string | undefined {
+function roleNamed(
+  { login, loginField: field = login ? 'role' : null, fields }: Endpoint,
+  sent: Parameters,
+): string | undefined {
   const named = field === null ? undefined : fields[field]
   if (field === null || !named) return undefined
   const decoded: Record<string, unknown> = decode({ [field]: named }, sent)

@@ -6,6 +6,7 @@ import { limitReached } from '../lease/rate-limits.ts'
 import { type Identity, principalId } from '../policy/principal.ts'
 import type { Request } from './access.ts'
 import { lastDecision } from './denial.ts'
+import { provesItself } from './limits.ts'
 import type { Decision, Principal } from './ports.ts'
 import { told, whyRefused } from './request-refused.ts'
 import { unprovenParameters, unprovenPath } from './request-unproven.ts'
@@ -55,9 +56,10 @@ function isOfInterest({ operation, found, parameters, principal }: Request, { er
   if (!operation || !found) return false
   const limit = limitReached(error)
   if (limit) return limit.first
-  if (!parameters) return found.endpoint?.login === true
-  if (found.endpoint?.proof !== 'none' || principal !== undefined) return true
-  return found.endpoint.login === true || found.endpoint.byWrappingToken === true
+  const { endpoint } = found
+  if (!parameters) return endpoint !== undefined && provesItself(endpoint)
+  if (endpoint?.proof !== 'none' || principal !== undefined) return true
+  return provesItself(endpoint) || endpoint.byWrappingToken === true
 }
 
 type Told = { result?: unknown; facts: Audited['facts']; outcome: AuditEvent['outcome']; error?: unknown }
@@ -208,6 +210,9 @@ const PLAIN: ReadonlySet<string> = new Set([
   'description',
   'display_name',
   'environment',
+  'event_audience',
+  'event_issuer',
+  'event_jwks_url',
   'explicit_max_ttl',
   'force',
   'format',

@@ -124,6 +124,8 @@ type Options = {
   loginField?: string | null
   /** The first half of a login: nobody has logged in when it succeeds. */
   begins?: true
+  /** What is sent proves itself, and nobody logs in by it: bad ones count as failed logins do. */
+  signed?: true
   /** Gives or prolongs access, as a login does too; ending must not need it. */
   grants?: true
 }
@@ -156,7 +158,7 @@ export const handleOpen = <F extends Fields>(
   {
     readToken = false,
     ...options
-  }: { readToken?: boolean } & Pick<Options, 'login' | 'loginField' | 'begins'> = {},
+  }: { readToken?: boolean } & Pick<Options, 'login' | 'loginField' | 'begins' | 'signed'> = {},
 ): Endpoint => ({
   ...options,
   fields,

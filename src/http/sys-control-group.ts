@@ -1,13 +1,53 @@
 import { actorOf } from '../breakglass/actor.ts'
 import type { ControlGroups, ControlStatus } from '../breakglass/control-group.ts'
-import { type Fields, required, text } from './fields.ts'
+import type { ControlGroupSettings } from '../breakglass/control-group-settings.ts'
+import { formatDuration } from '../lib/duration.ts'
+import { duration, type Fields, required, text } from './fields.ts'
 import { type Answer, handle, type Route } from './route.ts'
 
 const ACCESSOR = { accessor: required(text, 'missing accessor') } satisfies Fields
+const SETTINGS = { max_ttl: required(duration, 'max_ttl is required') } satisfies Fields
 const AUTHORIZE = { ...ACCESSOR, plan_hash: text, comment: text } satisfies Fields
 
-/** Vault's control groups: `sys/control-group/*`, relative to `sys/`. Each is a break-glass request. */
-export const sysControlGroupRoutes = (controlGroups: ControlGroups): Route[] => [
+const SUDO = { sudo: true }
+
+/**
+ * Vault's control groups: `sys/control-group/*`, relative to `sys/`. Each is a break-glass request. What holds for all of
+ * them takes sudo.
+ */
+export const sysControlGroupRoutes = (
+  controlGroups: ControlGroups,
+  settings: ControlGroupSettings,
+): Route[] => [
+  {
+    path: 'config/control-group',
+    on: {
+      read: handle(
+        {},
+        async () => {
+          const found = await settings.find()
+          return found && { data: { max_ttl: formatDuration(found.maxTtlSeconds) } }
+        },
+        SUDO,
+      ),
+      update: handle(
+        SETTINGS,
+        async ({ fields }) => {
+          await settings.write({ maxTtlSeconds: fields.max_ttl })
+          return undefined
+        },
+        SUDO,
+      ),
+      delete: handle(
+        {},
+        async () => {
+          await settings.remove()
+          return undefined
+        },
+        SUDO,
+      ),
+    },
+  },
   {
     path: 'control-group/request',
     on: {

@@ -166,7 +166,6 @@ function outcomeOf(lease: OwnedLease | undefined, refused: boolean): Outcome {
 
 function shownSummary(window: Window, summary: LeaseSummary) {
   const { from, to, bucketSeconds, truncated, buckets, counts } = summary
-  const { now, ...states } = counts
   const ms = (value: number | null): number | null => (value === null ? null : Math.round(value))
   return {
     window,
@@ -182,9 +181,9 @@ function shownSummary(window: Window, summary: LeaseSummary) {
       lag_p99_ms: ms(p99),
       lag_max_ms: ms(max),
     })),
-    counts: states,
+    counts,
     issue_rate_per_minute: Math.round(summary.issuedPerMinute * 10) / 10,
-    now: now.toISOString(),
+    now: to.toISOString(),
   }
 }
 

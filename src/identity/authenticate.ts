@@ -98,6 +98,9 @@ async function spendAndEnd(
 export const treeIdOf = ({ treeId, accessor, id }: Pick<Token, 'treeId' | 'accessor' | 'id'>): string =>
   treeId ?? accessor ?? id
 
+/** Logins say where they came in, and no mount is there. */
+const isDerived = ({ path, identity }: Token): boolean => identity !== null && path.startsWith('auth/token/')
+
 /** Who a token speaks for. */
 export const principalOf = (token: Token, lastUse: boolean): Principal => ({
   tokenId: token.id,
@@ -110,6 +113,7 @@ export const principalOf = (token: Token, lastUse: boolean): Principal => ({
   lastUse,
   entityId: token.entityId ?? '',
   treeId: treeIdOf(token),
+  ...(isDerived(token) && { derived: true }),
   // Written by our own login, and by nothing else.
   identity: (token.identity as Identity | null) ?? NO_LOGIN,
 })

@@ -13,7 +13,10 @@ import { type Sensitive, sensitive } from '../lib/sensitive.ts'
 import { tokenIdOf } from './authenticate.ts'
 
 /** How a session came by its token. Only one that the console's own sign-in made is the console's to end. */
-export type SignedInBy = { way: 'token' } | { way: 'oidc'; mount: string; role: string }
+export type SignedInBy =
+  | { way: 'token' }
+  | { way: 'oidc'; mount: string; role: string }
+  | { way: 'webauthn'; mount: string }
 
 /** A browser that is signed in. `id` is no secret; the cookie is. */
 export type ConsoleSession = {

@@ -1,6 +1,7 @@
 import { entitiesOf, insertLoginTokens, type Subject } from '../ledger/auth.ts'
 import type { Behalf, Db, Ledger } from '../ledger/db.ts'
 import type { Document } from '../ledger/documents.ts'
+import { areDisabled } from '../ledger/identity-events.ts'
 import type { Token } from '../ledger/tokens.ts'
 import { batcher } from '../lib/batcher.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -8,9 +9,10 @@ import { newId, newToken } from '../lib/ids.ts'
 import { failed, ok, type Result } from '../lib/result.ts'
 import { sensitive } from '../lib/sensitive.ts'
 import { tidyPolicies } from '../policy/policy-names.ts'
-import type { Identity } from '../policy/principal.ts'
+import { type Identity, personOf } from '../policy/principal.ts'
 import { tokenIdOf } from './authenticate.ts'
 import { isWithin } from './cidr.ts'
+import { LoginRefused } from './jwt/refusal.ts'
 import { type Spend, spendAll } from './spending.ts'
 import type { CreatedToken } from './token-create.ts'
 import type { TokenFields } from './token-fields.ts'
@@ -21,7 +23,7 @@ import { loginTerms } from './token-terms.ts'
 export type AuthMount = { id: string; path: string; accessor: string; config: Document }
 
 /** What a method has proved of a caller. */
-export type Proven = Pick<Identity, 'subject' | 'groups' | 'claims' | 'authTime' | 'amr' | 'acr'> & {
+export type Proven = Pick<Identity, 'subject' | 'groups' | 'claims' | 'authTime' | 'amr' | 'acr' | 'home'> & {
   kind: Identity['kind']
   /** What names the subject, where that is the role's to say and not the usual: it makes another principal. */
   subjectClaim?: string
@@ -32,7 +34,8 @@ export type Proven = Pick<Identity, 'subject' | 'groups' | 'claims' | 'authTime'
 
 export type Login = {
   mount: AuthMount
-  roleName: string
+  /** Null where the mount has no roles. */
+  roleName: string | null
   token: TokenFields
   proven: Proven
   sourceAddress: string
@@ -41,11 +44,14 @@ export type Login = {
   endpoint?: string
   /** What this login uses up. */
   spend?: Spend
+  /** Whom another mount knows: they are that very principal, by whichever of the two they come. */
+  knownAs?: Pick<Subject, 'mountId' | 'claim' | 'subject'>
 }
 
 /**
  * Gives a proven caller a token of its own, without a parent. Logins that arrive together share one transaction.
- * Throws 403 from an address that the role does not allow, and where the mount is gone.
+ * Throws 403 from an address that the role does not allow, and where the mount is gone; `LoginRefused` for somebody whom
+ * their issuer has disabled.
  */
 export async function logIn(ledger: Ledger, login: Login): Promise<CreatedToken> {
   const { token_bound_cidrs: cidrs } = login.token
@@ -89,7 +95,15 @@ async function giveAll(ledger: Ledger, asked: readonly Asked[]): Promise<Result<
 }
 
 /** A token that lacks nothing but the entity it is for. */
-type Planned = { text: string; entry: Token; subject: Subject; warnings: string[]; spend: Spend | undefined }
+type Planned = {
+  text: string
+  entry: Token
+  subject: Subject
+  /** As `personOf` has it. */
+  person: string
+  warnings: string[]
+  spend: Spend | undefined
+}
 
 async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedToken>[]> {
   const entities = await entitiesOf(
@@ -97,14 +111,18 @@ async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedTo
     plans.map(({ subject }) => subject),
     newId,
   )
+  const people = plans.map(({ person }, i) => ({ id: entities[i] ?? '', person }))
+  const disabled = await areDisabled(db, people)
+  const mayComeIn = (i: number): boolean => entities[i] !== undefined && !disabled[i]
   const had = await spendAll(
     db,
-    plans.map(({ spend }, i) => (entities[i] === undefined ? undefined : spend)),
+    plans.map(({ spend }, i) => (mayComeIn(i) ? spend : undefined)),
   )
   const unwritten = await unwrittenPolicies(db, [...new Set(plans.flatMap(({ entry }) => entry.policies))])
   const given = plans.map(({ text, entry, warnings, spend }, i): Result<CreatedToken> => {
     const entityId = entities[i]
     if (entityId === undefined) return failed(denied())
+    if (disabled[i]) return failed(new LoginRefused('person_disabled'))
     if (spend && !had[i]) return failed(spend.refusal())
     const without = entry.policies.filter((name) => unwritten.includes(name))
     return ok({
@@ -118,7 +136,8 @@ async function give(db: Db, plans: readonly Planned[]): Promise<Result<CreatedTo
   return given
 }
 
-function planned({ mount, roleName, token, proven, now, spend, endpoint = 'login' }: Login): Planned {
+function planned(login: Login): Planned {
+  const { mount, roleName, token, proven, now, spend, knownAs, endpoint = 'login' } = login
   const { kind, subject, subjectClaim: claim = '', alias, metadata } = proven
   const { expiresAt, hardExpiresAt, ttlSeconds, warnings } = loginTerms({
     now,
@@ -151,11 +170,12 @@ function planned({ mount, roleName, token, proven, now, spend, endpoint = 'login
     treeId: null,
     identity: identityOf(mount, proven) as unknown as Document,
   }
-  return { text, entry, subject: { mountId: mount.id, claim, subject, kind }, warnings, spend }
+  const who = { mountId: mount.id, claim, subject, ...knownAs, kind }
+  return { text, entry, subject: who, person: personOf(proven), warnings, spend }
 }
 
 function identityOf(mount: AuthMount, proven: Proven): Identity {
-  const { kind, subject, groups, claims, metadata, authTime, amr, acr } = proven
+  const { kind, subject, groups, claims, metadata, authTime, amr, acr, home } = proven
   return {
     kind,
     mount: mount.path,
@@ -167,6 +187,7 @@ function identityOf(mount: AuthMount, proven: Proven): Identity {
     ...(authTime !== undefined && { authTime }),
     ...(amr && { amr }),
     ...(acr !== undefined && { acr }),
+    ...(home !== undefined && { home }),
   }
 }
 

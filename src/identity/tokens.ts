@@ -11,7 +11,7 @@ import {
 import { BrokerError } from '../lib/errors.ts'
 import { newId, newToken } from '../lib/ids.ts'
 import { type Sensitive, sensitive } from '../lib/sensitive.ts'
-import type { Principal } from '../policy/principal.ts'
+import { type Principal, principalId } from '../policy/principal.ts'
 import { authenticator, type Identified, principalOf, tokenIdOf } from './authenticate.ts'
 import { type CreatedToken, createToken, type TokenRequest } from './token-create.ts'
 import { type RenewedToken, renewToken } from './token-renew.ts'
@@ -37,13 +37,16 @@ export type TokenStore = {
   renew(token: string, incrementSeconds: number | undefined): Promise<RenewedToken>
   renewSelf(principal: Principal, incrementSeconds: number | undefined): Promise<RenewedToken>
   renewAccessor(accessor: string, incrementSeconds: number | undefined): Promise<RenewedToken>
-  /** Ends the token, all below it and their leases. A token there is not is ended already. */
-  revoke(token: string): Promise<void>
+  /**
+   * Ends the token, all below it and their leases. A token there is not is ended already. `by`: who does, where that is
+   * a caller, since what others take away is another thing than what somebody gives back.
+   */
+  revoke(token: string, by?: Principal): Promise<void>
   revokeSelf(principal: Principal): Promise<void>
   /** False when no token has this accessor. */
-  revokeAccessor(accessor: string): Promise<boolean>
+  revokeAccessor(accessor: string, by?: Principal): Promise<boolean>
   /** Ends the token and its leases alone. */
-  revokeOrphan(token: string): Promise<void>
+  revokeOrphan(token: string, by?: Principal): Promise<void>
   listAccessors(): Promise<string[]>
   /** Ends every token whose time is over, and answers how many. Any number of workers may do it at once. */
   endExpiredTokens(): Promise<number>
@@ -65,7 +68,8 @@ export function createTokenStore(
   const ended = ({ targetIds }: TokensEnded): void => {
     if (targetIds.length > 0) leasesEnding(targetIds)
   }
-  const end = async (id: string): Promise<void> => ended(await endTokens(ledger, [id]))
+  const end = async (id: string, by?: Principal): Promise<void> =>
+    ended(await endTokens(ledger, [id], { by: by && principalId(by) }))
 
   return {
     identify: authenticator(uses, ended),
@@ -92,17 +96,17 @@ export function createTokenStore(
     renewAccessor: async (accessor, incrementSeconds) =>
       renewToken(ledger, (await byAccessor(ledger, accessor)).id, incrementSeconds),
 
-    revoke: (token) => end(tokenIdOf(token)),
+    revoke: (token, by) => end(tokenIdOf(token), by),
     revokeSelf: ({ tokenId }) => end(tokenId),
-    revokeAccessor: async (accessor) => {
+    revokeAccessor: async (accessor, by) => {
       const token = await findTokenByAccessor(ledger, accessor)
       if (!token?.live) return false
-      await end(token.id)
+      await end(token.id, by)
       return true
     },
-    revokeOrphan: async (text) => {
+    revokeOrphan: async (text, by) => {
       const token = liveOr(await findToken(ledger, tokenIdOf(text)), unknownToken)
-      ended(await endAndOrphan(ledger, token.id))
+      ended(await endAndOrphan(ledger, token.id, { by: by && principalId(by) }))
     },
 
     listAccessors: () => listAccessors(ledger),

@@ -1,6 +1,5 @@
 import type { Db } from '../ledger/db.ts'
 import {
-  countByState,
   firstCounted,
   LIVE_AT_MOST,
   type LiveCounts,
@@ -47,27 +46,30 @@ export function createLeaseSummary(ledger: Db): (window: Window) => Promise<Leas
 
 async function summarize(ledger: Db, window: Window): Promise<LeaseSummary> {
   const { seconds, bucketSeconds } = WINDOWS[window]
-  const counts = await countByState(ledger)
-  const to = counts.now
+  const { now: to, at } = await firstCounted(ledger, seconds + bucketSeconds)
   const asked = startOf(to.getTime() - seconds * 1_000, bucketSeconds)
-  const first = await firstCounted(ledger, asked)
-  const from = first ? startOf(first.at.getTime() + bucketSeconds * 1_000, bucketSeconds) : asked
-  const buckets = await summarizeLeases(ledger, { from, to, seconds: bucketSeconds })
-  const [recent] = await summarizeLeases(ledger, {
-    from: new Date(to.getTime() - RATE_SECONDS * 1_000),
+  const counted = at ? startOf(at.getTime() + bucketSeconds * 1_000, bucketSeconds) : asked
+  const cut = counted > asked
+  // However much has just ended, the part of now is shown.
+  const from = cut
+    ? new Date(Math.min(counted.getTime(), startOf(to.getTime(), bucketSeconds).getTime()))
+    : asked
+  const rows = await summarizeLeases(ledger, {
+    from,
     to,
-    seconds: RATE_SECONDS,
+    seconds: bucketSeconds,
+    recentSeconds: RATE_SECONDS,
   })
-  const { issuing, active, revoking } = counts
+  const { issuing = 0, active = 0, revoking = 0, stuck = 0, recent = 0 } = rows[0] ?? {}
   const capped = issuing + active + revoking >= LIVE_AT_MOST
   return {
     from,
     to,
     bucketSeconds,
-    truncated: first !== undefined || capped,
-    buckets,
-    counts: { ...counts, capped },
-    issuedPerMinute: ((recent?.issued ?? 0) * 60) / RATE_SECONDS,
+    truncated: cut || capped,
+    buckets: rows.map(({ issuing, active, revoking, stuck, recent, ...bucket }) => bucket),
+    counts: { issuing, active, revoking, stuck, capped },
+    issuedPerMinute: (recent * 60) / RATE_SECONDS,
   }
 }
 

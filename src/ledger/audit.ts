@@ -27,7 +27,8 @@ export async function insertAuditEvents(db: Db, rows: readonly AuditRow[]): Prom
 const timeText = (time: string): string =>
   `to_char(${time} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
-const PLACE_TIME = `case when isfinite(at_time) then ${timeText('at_time')} else at_time::text end`
+/** The time that an event is ordered by: that of its column, which may be infinite. */
+export const PLACE_TIME = `case when isfinite(at_time) then ${timeText('at_time')} else at_time::text end`
 
 export type StoredAuditEvent = { writer: string; seq: number; at: string; body: string; hash: string }
 
@@ -38,82 +39,6 @@ export type AuditCopies = {
   principal: string | null
   lease_id: string | null
   target: string | null
-}
-
-/** What to look for; undefined is anything. Times are as the log writes them, and inclusive. */
-export type AuditQuestion = {
-  from?: string | undefined
-  to?: string | undefined
-  principal?: string | undefined
-  leaseId?: string | undefined
-  target?: string | undefined
-  type?: string | undefined
-  /** What its path begins with, as far as the text of the event tells: looked for in it, with no index. */
-  path?: string | undefined
-  /** The grant it was about, likewise. */
-  grant?: string | undefined
-  /** The newest first; else the oldest. */
-  newest?: boolean | undefined
-  /** Continue behind this event of an earlier answer. */
-  after?: AuditPlace | undefined
-  limit: number
-}
-
-/** Where an event stands in the order of answers; `at` is a time as the log writes it, or infinite. */
-export type AuditPlace = { at: string; writer: string; seq: number }
-
-export type FoundAuditEvent = StoredAuditEvent & {
-  /** The time it is ordered by: that of its column, which is not what was hashed. */
-  place: string
-}
-
-/** In the order asked for. */
-export const findAuditEvents = (db: Db, question: AuditQuestion): Promise<FoundAuditEvent[]> =>
-  many<FoundAuditEvent>(db, findSql(question), [
-    question.from ?? '-infinity',
-    question.to ?? 'infinity',
-    question.after?.at ?? null,
-    question.after?.writer ?? null,
-    question.after?.seq ?? null,
-    question.principal ?? null,
-    question.leaseId ?? null,
-    question.target ?? null,
-    question.type ?? null,
-    question.limit,
-    question.path === undefined ? null : textBeginning('path', question.path),
-    question.grant === undefined ? null : `${textBeginning('grant_id', question.grant)}"`,
-  ])
-
-/** How a member stands in the text of an event, up to where its value may go on. */
-const textBeginning = (name: string, value: string): string =>
-  `${JSON.stringify(name)}:${JSON.stringify(value).slice(0, -1)}`
-
-/** A plan for any value would use no index, so what there is one for is said apart: the narrowest of them leads. */
-function findSql({ leaseId, principal, target, newest, after }: AuditQuestion): string {
-  const [behind, order] = newest ? ['<', 'desc'] : ['>', 'asc']
-  const place = '($3::timestamptz, $4::text, $5::bigint)'
-  let leading = 'true'
-  if (target !== undefined) leading = 'target = $8'
-  if (principal !== undefined) leading = 'principal = $6'
-  if (leaseId !== undefined) leading = 'lease_id = $7'
-  return `select writer, seq, at, body, hash,
-       ${PLACE_TIME} as place
-     from leasehold.audit_event
-     where ${leading} and at_time >= $1::timestamptz and at_time <= $2::timestamptz
-       and ${after ? `(at_time, writer, seq) ${behind} ${place}` : `${place} is null`}
-       and ($6::text is null or principal = $6) and ($7::text is null or lease_id = $7)
-       and ($8::text is null or target = $8) and ($9::text is null or type = $9)
-       and ($11::text is null or strpos(body, $11) > 0) and ($12::text is null or strpos(body, $12) > 0)
-     order by at_time ${order}, writer ${order}, seq ${order} limit $10`
-}
-
-/** The time by which the last event is ordered now. */
-export async function newestPlaceTime(db: Db): Promise<string | undefined> {
-  const row = await one<{ at: string }>(
-    db,
-    `select ${PLACE_TIME} as at from leasehold.audit_event order by at_time desc, writer desc, seq desc limit 1`,
-  )
-  return row?.at
 }
 
 const PAGE = 1_000

@@ -5,7 +5,15 @@ const DROPPED_AT_ONCE = 1_000
 /** Takes away rows whose time is over, the oldest first and not all at once; says how many. */
 export const dropExpired = (
   db: Db,
-  table: 'approle_secret' | 'console_session' | 'oidc_state' | 'wrapped',
+  table:
+    | 'approle_secret'
+    | 'console_session'
+    | 'disabled_person'
+    | 'oidc_state'
+    | 'security_event'
+    | 'webauthn_enrolment'
+    | 'webauthn_spent'
+    | 'wrapped',
 ): Promise<number> =>
   change(
     db,

@@ -134,15 +134,13 @@ export async function moveLeaseEnds(
 }
 
 /** Leases of a grant on these paths that are not gone. */
-export const findLiveOnPaths = async (
+export const findLiveOnPaths = (
   db: Db,
   grantId: string,
   paths: readonly string[],
-): Promise<string[]> => {
-  const rows = await many<{ id: string }>(
+): Promise<Pick<GrantLease, 'id' | 'state'>[]> =>
+  many(
     db,
-    `select id from leasehold.lease where grant_id = $1 and path = any($2) and state <> 'revoked' order by id`,
+    `select id, state from leasehold.lease where grant_id = $1 and path = any($2) and state <> 'revoked' order by id`,
     [grantId, paths],
   )
-  return rows.map(({ id }) => id)
-}

@@ -58,13 +58,18 @@ export type SomePerson = { id: string; person: string }
 const isOfPerson = (g: string, id: string, person: string): string =>
   `(${g}.requester_id = ${id} or (${person} <> '' and ${g}.requester ->> 'person' = ${person}))`
 
-/** The ids of those of them who are blocked. */
+/** From the blocks, which are few, to their grants: never by way of all the grants there ever were. */
+const BLOCKS = `leasehold.grant_block b cross join lateral (
+  select a.requester_id, a.requester from leasehold.access_grant a where a.id = b.grant_id offset 0) g`
+
+/** The ids of those of them who are blocked, or whom their issuer has disabled. */
 export async function blockedAmong(db: Db, people: readonly SomePerson[]): Promise<string[]> {
   const rows = await many<{ id: string }>(
     db,
     `select distinct p.id from unnest($1::text[], $2::text[]) as p (id, person)
-     where exists (select from leasehold.grant_block b join leasehold.access_grant g on g.id = b.grant_id
-       where b.requester_id = p.id or (g.requester_id = b.requester_id and ${isOfPerson('g', 'p.id', 'p.person')}))`,
+     where exists (select from ${BLOCKS}
+       where b.requester_id = p.id or (g.requester_id = b.requester_id and ${isOfPerson('g', 'p.id', 'p.person')}))
+     or exists (select from leasehold.disabled_person d where d.person in (p.id, p.person) and d.disabled)`,
     [people.map(({ id }) => id), people.map(({ person }) => person)],
   )
   return rows.map(({ id }) => id)
@@ -82,7 +87,7 @@ export const putBlock = (
   )
 
 const BLOCK = `select b.requester_id as "requesterId", b.grant_id as "grantId", b.reason, b.since, g.requester
-  from leasehold.grant_block b join leasehold.access_grant g on g.id = b.grant_id`
+  from ${BLOCKS}`
 
 export const grantBlocks = (db: Db): Promise<GrantBlock[]> =>
   many<GrantBlock>(db, `${BLOCK} order by b.since, b.requester_id`)

@@ -1,14 +1,19 @@
 import { type Db, many, manyLocking } from './db.ts'
 import { type Document, startingWith } from './documents.ts'
+import type { SomePerson } from './grant-reviews.ts'
 import type { EndReason } from './lease-words.ts'
 
-/** Which leases to end now. `under` is a wire lease id, meaning that lease, or a folder of them, without its slash. */
+/**
+ * Which leases to end now. `under` is a wire lease id, meaning that lease, or a folder of them, without its slash;
+ * `outliving` those of somebody that do not end with their tokens.
+ */
 export type Doomed =
   | { ids: string[] }
   | { under: string }
   | { mountId: string }
   | { tokenIds: string[] }
   | { grantId: string }
+  | { outliving: SomePerson }
 
 export type DoomedLease = { id: string; leaseId: string; targetId: string }
 
@@ -39,6 +44,15 @@ function doomedCondition(which: Doomed): { condition: string; values: unknown[] 
     return {
       condition: `l.token_id in (select decode(h, 'hex') from unnest($2::text[]) h) and not l.outlives_token`,
       values: [which.tokenIds],
+    }
+  }
+  if ('outliving' in which) {
+    const { id, person } = which.outliving
+    return {
+      condition: `l.outlives_token and exists (
+        select from leasehold.token k where k.id = l.token_id and (k.entity_id = $2
+          or ($3 <> '' and (k.identity -> 'claims' ->> 'iss') || '#' || (k.identity -> 'claims' ->> 'sub') = $3)))`,
+      values: [id, person],
     }
   }
   return {

@@ -66,11 +66,12 @@ const JOINED = `
 
 const PLACE = (time: string): string => `to_char(${time} at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
 
-const OF_STATE = `(l.state = any($3) or ($4 and l.state = 'revoking' and l.attempts >= 6))`
+const STUCK = `l.state = 'revoking' and l.attempts >= 6`
+const OF_STATE = `(l.state = any($3) or ($4 and ${STUCK}))`
 
 /**
- * Leases that are not over, what happens soonest first. Whatever there are of them, a page without a filter costs what
- * is on it: each target's own order is read and merged, by the index that workers go by.
+ * Leases that are not over, what happens soonest first. Whatever there are of them, a page costs what is on it: without
+ * a filter, and by a grant, token, principal or role, however few or many leases it has.
  */
 export function listLiveLeases(db: Db, question: LiveQuestion): Promise<ListedLease[]> {
   const { states, after, limit, principalId, tokenId, prefix, targetName, mountPath, grantId } = question
@@ -105,22 +106,36 @@ const ON_TARGET = `($9::text is null or t.name = $9)
 /** By index, as `like` is not in a plan for any value. Nothing comes behind the last character there can be. */
 const BEGINNING = `(l.path || '/' || l.id) ~>=~ $7 and (l.path || '/' || l.id) ~<~ ($7 || chr(1114111))`
 
+/** Of no more than so many leases all are looked at and put in order; of more, enough are among the next that are due. */
+const FEW = 5_000
+
+/** Every target's own order, by the index that workers go by, merged and read until the page is full. */
+const inOrderSql = (
+  condition: string,
+): string => `select own.id, own.at from leasehold.target t cross join lateral (
+    select l.id, l.next_action_at as at from leasehold.lease l
+    where l.target_id = t.id and l.next_action_at is not null and ${ALL_OF_IT} and ${OF_STATE} and ${BEHIND}
+    order by l.next_action_at, l.id limit $5::integer) own
+  where ${condition} and ${ON_TARGET} order by own.at, own.id limit $5::integer`
+
 /** Plans are made for any value, so the narrowest condition that has an index of its own is said apart. */
-function liveIdsSql({ principalId, prefix, grantId }: LeaseFilter): string {
+function liveIdsSql({ states, principalId, tokenId, prefix, grantId }: LiveQuestion): string {
   const leading =
     (grantId !== undefined && 'l.grant_id = $8') ||
+    (tokenId !== undefined && `l.token_id = decode($11, 'hex')`) ||
     (principalId !== undefined && 'l.principal_id = $6') ||
-    (prefix !== undefined && BEGINNING)
-  if (leading) {
-    return `select l.id, l.next_action_at as at from leasehold.lease l join leasehold.target t on t.id = l.target_id
-      where ${leading} and l.state <> 'revoked' and ${ALL_OF_IT} and ${ON_TARGET} and ${OF_STATE} and ${BEHIND}
-      order by l.next_action_at, l.id limit $5::integer`
-  }
-  return `select own.id, own.at from leasehold.target t cross join lateral (
-      select l.id, l.next_action_at as at from leasehold.lease l
-      where l.target_id = t.id and l.next_action_at is not null and ${ALL_OF_IT} and ${OF_STATE} and ${BEHIND}
-      order by l.next_action_at, l.id limit $5::integer) own
-    where ${ON_TARGET} order by own.at, own.id limit $5::integer`
+    (prefix !== undefined && BEGINNING) ||
+    (states.every((state) => state === 'stuck') && STUCK)
+  if (!leading) return inOrderSql('true')
+  const areFew = `(select count(*) from few) <= ${FEW}`
+  return `with few as materialized (
+      select l.id, l.path, l.target_id, l.principal_id, l.token_id, l.grant_id, l.state, l.attempts, l.next_action_at
+      from leasehold.lease l where ${leading} and l.state <> 'revoked' limit ${FEW} + 1)
+    (select l.id, l.next_action_at as at from few l join leasehold.target t on t.id = l.target_id
+      where ${areFew} and ${ALL_OF_IT} and ${ON_TARGET} and ${OF_STATE} and ${BEHIND}
+      order by l.next_action_at, l.id limit $5::integer)
+    union all
+    (${inOrderSql(`not ${areFew}`)})`
 }
 
 /** So many ended leases are looked at for one page, whether or not they are on it. */

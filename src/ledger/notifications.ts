@@ -95,6 +95,25 @@ export const settleNotification = (
     [id, worker, state, status, error, waitMs],
   )
 
+/** Everything of one destination that is due by now waits for so long: nobody answers there. */
+export const putOffNotifications = (
+  db: Db,
+  { policy, destination }: DestinationKey,
+  waitMs: number,
+): Promise<number> =>
+  change(
+    db,
+    `with due as (
+       select n.id from leasehold.notification n
+       where n.next_action_at <= leasehold.ledger_now() and n.destination = $2
+         and n.policy_id in (select p.id from leasehold.break_glass_policy p where p.name = $1)
+       order by n.id for update skip locked)
+     update leasehold.notification n
+     set next_action_at = leasehold.ledger_now() + $3 * interval '1 millisecond'
+     from due where n.id = due.id`,
+    [policy, destination, waitMs],
+  )
+
 /** Given back without a try. */
 export const releaseNotifications = (
   db: Db,

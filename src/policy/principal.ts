@@ -16,6 +16,8 @@ export type Principal = {
   entityId: string
   /** By what name a token that no login made counts: its own, or that of the token its tree begins with. */
   treeId: string
+  /** It was made from another: it has that one's login, and whoever holds it need not be who logged in. */
+  derived?: true
   identity: Identity
 }
 
@@ -36,6 +38,13 @@ export type Identity = {
   authTime?: number
   amr?: readonly string[]
   acr?: string
+  /** The mount that knows them as this subject, where they came in by another that goes by its word. */
+  home?: string
+}
+
+/** `<issuer>#<sub>`, the same by whichever mount somebody comes in; '' where their login says neither. */
+export function personOf({ claims: { iss, sub } }: Pick<Identity, 'claims'>): string {
+  return typeof iss === 'string' && typeof sub === 'string' ? `${iss}#${sub}` : ''
 }
 
 /** Of a token that no login made. */

@@ -45,6 +45,7 @@ const PLACE: Record<string, string> = {
   oidc: '/auth/{oidc_mount}',
   kubernetes: '/auth/{kubernetes_mount}',
   approle: '/auth/{approle_mount}',
+  webauthn: '/auth/{webauthn_mount}',
   database: '/{mount}',
   'secret/kubernetes': '/{kubernetes_secrets_mount}',
 }
@@ -198,6 +199,7 @@ function schemaName(contract: Contract, schema: Schema): string {
 const tables: Tables = routeTables({
   receipts: {},
   approle: {},
+  webauthn: {},
   tokens: { roles: {} },
   grantAccess: {},
 } as Parameters<typeof routeTables>[0])

@@ -58,7 +58,7 @@ test('markup in every text that people write is shown as it was written', async 
   await ada.page.goBack()
   await act(ada.page, 'End now', 'End access to demo', { Reason: MARKUP })
   await state(ada.page, 'review due').waitFor()
-  await dana.page.getByRole('link', { name: /oidc-ada\) asks for/ }).click()
+  await dana.page.getByRole('link', { name: /oidc-ada\) asked for/ }).click()
   await button(dana.page, 'Sign the review').waitFor()
   await review(dana.page, MARKUP)
   await state(dana.page, 'closed ok').waitFor()
@@ -99,6 +99,7 @@ const PAGES: readonly [path: () => string, name: string][] = [
   [() => '/targets', 'targets'],
   [() => '/reviews', 'reviews'],
   [() => `/reviews?id=${request}`, 'reviewed'],
+  [() => '/drills', 'drills-none'],
   [() => '/audit', 'audit'],
   [() => '/overview', 'overview'],
 ]
@@ -176,6 +177,7 @@ test('a server that goes away is told of at once, and what happened meanwhile is
     world.signIn('Ben Santos'),
   ])
   await ben.page.getByText('Nothing waits for you.').waitFor()
+  await button(ada.page, 'Ask for access').waitFor()
   const lost = ben.page.getByText(/^Connection lost, showing data of \d\d:\d\d:\d\d/)
   expect(await lost.count()).toBe(0)
   await world.stop()

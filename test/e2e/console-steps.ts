@@ -90,8 +90,9 @@ const LOOKED_AT = [
   'Follow-up is arranged, or none is needed',
 ]
 
-/** Ticks all there is to look at, and signs that it was as it should be. */
+/** Opens the log of the request, ticks all there is to look at, and signs that it was as it should be. */
 export async function review(page: Page, note: string): Promise<void> {
+  await page.getByRole('button', { name: /events, from the ask on$/ }).click()
   for (const name of LOOKED_AT) await page.getByRole('checkbox', { name }).check()
   await page.getByRole('radio', { name: 'It was as it should be' }).check()
   await page.getByRole('textbox', { name: 'Note' }).fill(note)

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openKeyWorld, RP_ID } from '../integration/auth-webauthn-world.ts'
 import { type AccessWorld, openAccessWorld } from '../integration/break-glass-access-world.ts'
 import { answered, contractFetch, isOfPeople, unanswered } from '../support/contract.ts'
 import type { Person } from '../support/glass-people.ts'
+import { newSigningKey, startJwksServer } from '../support/oidc-issuer.ts'
+import { AUDIENCE, RISC, transmitter } from '../support/security-events.ts'
 
 // Break-glass and the listings of the console over HTTP, each answer held against openapi.yaml: every operation is asked
 // once with good input at least. What the answers mean is for other tests.
@@ -40,7 +43,10 @@ const hardware = (name: string, ...groups: string[]) =>
 test('policies', async () => {
   const { name: _, version: __, ...policy } = await gets('break-glass/policies/db')
   await gets('break-glass/policies/spare', at, 'POST', policy)
-  await gets('break-glass/policies/spare', at, 'PUT', policy)
+  const on_call = { set: 'oncall', roles: ['database/creds/app'] }
+  const ticket_check_url = 'https://incidents.example/'
+  await gets('break-glass/policies/spare', at, 'PUT', { ...policy, ticket_check_url, on_call })
+  expect(await gets('break-glass/policies/spare')).toMatchObject({ on_call })
   expect((await gets('break-glass/policies', at, 'LIST')).keys).toEqual(['db', 'spare'])
   await gets('break-glass/policies/spare', at, 'DELETE')
   expect((await at.api('POST', 'break-glass/policies/wrong', { roles: 'x', lane: 'none' })).status).toBe(400)
@@ -75,7 +81,8 @@ test('access, more of it, its end and its review', async () => {
   await does(ann, id, 'approve-extension', { plan_hash: extensions.at(-1).plan_hash })
   await does(rita, id, 'end', { reason: 'done' })
   await at.comesTo(id, 'review_due')
-  await does(at.vera, id, 'review', { outcome: 'ok', checklist: CHECKLIST })
+  const events_seen = (await at.look(id)).events.length
+  await does(at.vera, id, 'review', { outcome: 'ok', checklist: CHECKLIST, events_seen })
   await does(at.sam, id, 'reopen', { reason: 'a second look' })
   const misuse = { outcome: 'flagged', checklist: CHECKLIST, finding: 'read too much', case_id: 'SEC-1' }
   const { requester } = await does(at.vera, id, 'review', misuse)
@@ -120,6 +127,19 @@ test('an end that cannot be proved, and somebody who is no longer one of us', as
   await at.target.setCreateRole(true)
 })
 
+test('somebody whom their issuer has disabled', async () => {
+  const key = await newSigningKey('events')
+  const keys = await startJwksServer([key])
+  const issuer = 'https://issuer.example'
+  await gets('sys/auth/idp', at, 'POST', { type: 'jwt' })
+  const config = { jwks_url: keys.url, bound_issuer: issuer, event_audience: AUDIENCE }
+  await gets('auth/idp/config', at, 'POST', config)
+  await transmitter(at, { issuer, key, mount: 'idp' }).says(`${RISC}account-disabled`, 'dora')
+  await keys.stop()
+  const { people } = await gets('break-glass/disabled-people', at, 'LIST')
+  await gets(`break-glass/disabled-people/${people[0].id}`, at, 'DELETE')
+})
+
 test('control groups', async () => {
   const path = 'database/creds/guarded'
   await at.api('POST', 'database/roles/guarded', { db_name: 'db', member_of: at.target.readers })
@@ -140,6 +160,23 @@ test('control groups', async () => {
   const { accessor } = wrap_info
   await gets('sys/control-group/request', ada, 'POST', { accessor })
   await gets('sys/control-group/authorize', ben, 'POST', { accessor })
+})
+
+test('security keys', async () => {
+  const keys = await openKeyWorld(at)
+  expect((await gets('auth/webauthn/config')).rp_id).toBe(RP_ID)
+  const login = { policies: ['keys'], metadata: { role: 'people' } }
+  const kim = await at.people.person('kim', login)
+  const [own, lost] = [await keys.enrol(kim), await keys.enrol(kim)]
+  expect((await gets('auth/webauthn/keys', kim, 'LIST')).keys).toHaveLength(2)
+  await gets(`auth/webauthn/keys/${own.id}`, kim, 'POST', { name: 'spare' })
+  await gets(`auth/webauthn/keys/${own.id}`, await keys.logIn(own.key))
+  const [person] = (await gets('auth/webauthn/key-owners', at, 'LIST')).keys
+  await gets(`auth/webauthn/key-owners/${person}/keys`, at, 'LIST')
+  await gets(`auth/webauthn/key-owners/${person}/keys/${lost.id}`)
+  await gets(`auth/webauthn/key-owners/${person}/keys/${lost.id}`, at, 'DELETE')
+  expect((await keys.tryLogIn(lost.key)).status).toBe(400)
+  await gets(`auth/webauthn/keys/${own.id}`, kim, 'DELETE')
 })
 
 test('listings', async () => {

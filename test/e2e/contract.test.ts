@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { type Broker, compose, migrateLedger } from '../../src/compose.ts'
@@ -14,7 +14,13 @@ import {
 import { createDatabase, type TestDatabase } from '../support/database.ts'
 import { startKubernetesApi } from '../support/kubernetes-api.ts'
 import { openTestCluster, type TestCluster } from '../support/kubernetes-cluster.ts'
-import { newSigningKey, PEOPLE_CLIENT, startJwksServer, startOidcIssuer } from '../support/oidc-issuer.ts'
+import {
+  newSigningKey,
+  PEOPLE_CLIENT,
+  type SigningKey,
+  startJwksServer,
+  startOidcIssuer,
+} from '../support/oidc-issuer.ts'
 import { openPostgresTarget, type PostgresTarget } from '../support/postgres-target.ts'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
 import { silent } from '../support/wire.ts'
@@ -379,13 +385,28 @@ test('wrapping', async () => {
   expect(answers).toEqual([400, 400, 403, 200, 200, 200, 400, 403, 200, 400, 400])
 })
 
+test('what holds for all control groups', async () => {
+  const asks: [string, string, object?][] = [
+    ['GET', 'sys/config/control-group'],
+    ['POST', 'sys/config/control-group', { max_ttl: '4h' }],
+    ['PUT', 'sys/config/control-group', { max_ttl: 0 }],
+    ['GET', 'sys/config/control-group'],
+    ['DELETE', 'sys/config/control-group'],
+  ]
+  const answers: number[] = []
+  for (const one of asks) answers.push((await ask(...one)).status)
+  expect(answers).toEqual([404, 204, 400, 200, 204])
+})
+
 test('a login with the token of a platform, at a nested path', async () => {
   const key = await newSigningKey('first')
   const issuer = await startJwksServer([key])
   const iat = Math.floor(Date.now() / 1_000)
   const jwt = await key.sign({ sub: 'build', aud: 'us', iat, exp: iat + 300 })
+  const set = await eventOf(key, 'https://issuer.example')
   const at = 'auth/team-b/ci'
-  const config = { jwks_url: issuer.url, jwt_supported_algs: 'ES256', default_role: 'Build' }
+  const events = { event_audience: 'us', event_issuer: 'https://issuer.example', event_jwks_url: issuer.url }
+  const config = { jwks_url: issuer.url, jwt_supported_algs: 'ES256', default_role: 'Build', ...events }
   const role = {
     user_claim: 'sub',
     bound_audiences: 'us',
@@ -408,14 +429,31 @@ test('a login with the token of a platform, at a nested path', async () => {
     ['POST', `${at}/login`, { role: 'build', jwt }, ''],
     ['PUT', `${at}/login`, { jwt }, ''],
     ['POST', `${at}/login`, { role: 'build', jwt: 'no' }, ''],
+    ['POST', `${at}/events`, { set }, ''],
+    ['PUT', `${at}/events`, { set: jwt }, ''],
+    ['POST', `${at}/events`, { set: {} }, ''],
     ['DELETE', `${at}/role/build`],
     ['DELETE', `sys/${at}`],
   ]
   const answers: number[] = []
   for (const one of asks) answers.push((await ask(...one)).status)
   await issuer.stop()
-  expect(answers).toEqual([204, 204, 404, 400, 204, 200, 404, 400, 204, 200, 200, 200, 200, 400, 204, 204])
+  expect(answers.slice(0, 9)).toEqual([204, 204, 404, 400, 204, 200, 404, 400, 204])
+  expect(answers.slice(9)).toEqual([200, 200, 200, 200, 400, 202, 400, 400, 204, 204])
 })
+
+/** What an issuer says of nobody in particular. */
+const eventOf = (key: SigningKey, iss: string): Promise<string> =>
+  key.sign(
+    {
+      iss,
+      aud: 'us',
+      jti: randomUUID(),
+      iat: Math.floor(Date.now() / 1_000),
+      events: { 'urn:example:seen': {} },
+    },
+    { typ: 'secevent+jwt', kid: key.jwk.kid },
+  )
 
 test('a login with the token of a Kubernetes service account', async () => {
   const kubernetes = await startKubernetesApi()
@@ -519,13 +557,15 @@ test('a login with a role_id and a secret id, at a nested path', async () => {
 })
 
 test('a login of a person, at a nested path', async () => {
-  const provider = await startOidcIssuer([await newSigningKey('first')], {}, { claims: { alice: {} } })
+  const key = await newSigningKey('first')
+  const provider = await startOidcIssuer([key], {}, { claims: { alice: {} } })
   const at = 'auth/team-b/people'
   const config = {
     oidc_discovery_url: provider.issuer,
     oidc_client_id: PEOPLE_CLIENT.id,
     oidc_client_secret: PEOPLE_CLIENT.secret,
     default_role: 'people',
+    event_audience: 'us',
   }
   const begin = { redirect_uri: 'http://localhost:8250/oidc/callback', client_nonce: 'n' }
   const role = { user_claim: 'sub', allowed_redirect_uris: [begin.redirect_uri], token_ttl: '10m' }
@@ -544,10 +584,12 @@ test('a login of a person, at a nested path', async () => {
     ['POST', `${at}/oidc/auth_url`, { ...begin, redirect_uri: 'https://elsewhere.example' }, ''],
     ['POST', `${at}/oidc/auth_url`, { redirect_uri: '' }, ''],
     ['GET', `${at}/oidc/callback`, undefined, ''],
+    ['POST', `${at}/events`, { set: await eventOf(key, provider.issuer) }, ''],
+    ['POST', `${at}/events`, {}, ''],
   ]
   const answers: number[] = []
   for (const one of asks) answers.push((await ask(...one)).status)
-  expect(answers).toEqual([204, 404, 400, 204, 200, 404, 400, 204, 200, 200, 400, 200, 400, 400])
+  expect(answers).toEqual([204, 404, 400, 204, 200, 404, 400, 204, 200, 200, 400, 200, 400, 400, 202, 400])
 
   const { data } = (await ask('PUT', `${at}/oidc/auth_url`, begin, '')).json
   const { searchParams } = await provider.signIn(data.auth_url, { name: 'alice' })

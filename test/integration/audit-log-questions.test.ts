@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createAuditLog } from '../../src/audit/log.ts'
-import { type AuditQuestion, findAuditEvents } from '../../src/ledger/audit.ts'
+import { type AuditQuestion, findAuditEvents } from '../../src/ledger/audit-search.ts'
 import type { Db } from '../../src/ledger/db.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
 import { contractProblems } from '../support/contract.ts'
@@ -55,6 +55,10 @@ describe('questions to the ledger', () => {
     ['audit_event_lease', { leaseId: 'database/creds/app/1', principal: 'p1', target: 'db' }],
     ['audit_event_principal', { principal: 'p1', from: '2026-01-01T00:00:00.000000Z' }],
     ['audit_event_target', { target: 'db', type: 'lease_step' }],
+    ['audit_event_path', { path: 'database/creds/', newest: true }],
+    ['audit_event_path', { path: 'database/creds/', from: '2026-01-01T00:00:00.000000Z' }],
+    ['audit_event_grant', { grant: 'g1', path: 'break-glass/' }],
+    ['audit_event_grant', { grant: 'g1', principal: 'p1' }],
     ['audit_event_at', { from: '2026-01-01T00:00:00.000000Z', to: 'infinity' }],
     ['audit_event_at', { after: { at: '2026-01-01T00:00:00.000000Z', writer: 'w', seq: 3 } }],
   ])('are answered by the index %s: %o', async (index, question) => {

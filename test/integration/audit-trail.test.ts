@@ -5,12 +5,8 @@ import type { AuditEvent } from '../../src/audit/event.ts'
 import { type Audited, aJob, auditedLedger, onBehalfOf } from '../../src/audit/request.ts'
 import { openTrail, type Trail } from '../../src/audit/trail.ts'
 import { verifyLog } from '../../src/audit/verify.ts'
-import {
-  auditCheckpoints,
-  auditEvents,
-  findAuditEvents,
-  type StoredAuditEvent,
-} from '../../src/ledger/audit.ts'
+import { auditCheckpoints, auditEvents, type StoredAuditEvent } from '../../src/ledger/audit.ts'
+import { findAuditEvents } from '../../src/ledger/audit-search.ts'
 import { ledgerFlight } from '../../src/ledger/flight.ts'
 import { createLogger } from '../../src/lib/log.ts'
 import { failed, ok } from '../../src/lib/result.ts'

@@ -62,6 +62,9 @@ describe('the configuration', () => {
       bound_issuer: ISSUER,
       jwt_supported_algs: ['ES256', 'RS256'],
       default_role: 'app',
+      event_audience: ['https://broker.example/events'],
+      event_issuer: 'https://signals.example',
+      event_jwks_url: 'https://signals.example/jwks',
     }
     const write = (fields: object) => api('POST', 'auth/config/config', fields)
     expect(await write({ ...first, skip_jwks_validation: true })).toMatchObject({ status: 204, text: '' })

@@ -48,6 +48,9 @@ describe('the configuration', () => {
       jwks_ca_pem: '',
       jwks_pairs: [],
       jwt_validation_pubkeys: [],
+      event_audience: [],
+      event_issuer: '',
+      event_jwks_url: '',
     })
     expect(text).not.toContain(PEOPLE_CLIENT.secret)
     expect((await write('oidc', { ...json.data, namespace_in_state: 'false' })).status).toBe(204)

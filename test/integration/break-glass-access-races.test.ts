@@ -60,6 +60,30 @@ test('suspend and collect at once: no credential that works is out after the sus
   }
 })
 
+test('collected twice at once: what is handed out last is all that is left, and one account a role', async () => {
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const { request } = await at.active()
+    const collected = await Promise.all([
+      at.act(at.rita, request.id, 'collect'),
+      at.act(at.rita, request.id, 'collect'),
+    ])
+    await at.ledger.advance(25)
+    await at.sweep()
+    await at.sweep()
+    const given = collected.flatMap(({ status, json }) =>
+      status === 200 ? [json.data.credentials[0].data.username] : [],
+    )
+    const live = (await at.leases(request.id)).filter(({ state }) => state === 'active')
+    expect(given.length).toBeGreaterThan(0)
+    expect(live).toHaveLength(1)
+    expect(given).toContain(live[0]?.account)
+    for (const { account, state } of await at.leases(request.id)) {
+      expect(await at.target.account(account)).toBe(state === 'active' ? 'enabled' : 'absent')
+    }
+    await at.act(at.sam, request.id, 'end')
+  }
+}, 180_000)
+
 test('more time and the end at once: one of them wins, and the end moves only with its row', async () => {
   for (let round = 0; round < ROUNDS; round += 1) {
     const { request } = await at.active()

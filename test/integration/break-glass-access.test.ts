@@ -38,7 +38,14 @@ test('who was approved collects an account that works, and gives it back: gone, 
   }
   const open = { outcome: 'ok', checklist: { ...checklist, data_touched: false } }
   expect((await at.act(at.vera, request.id, 'review', open)).text).toContain('data_touched')
-  const reviewed = await at.act(at.vera, request.id, 'review', { outcome: 'ok', checklist })
+  // Not before they have read what happened.
+  expect((await at.act(at.vera, request.id, 'review', { outcome: 'ok', checklist })).text).toContain(
+    'events_seen',
+  )
+  const events_seen = (await at.look(request.id)).events.length
+  const stale = { outcome: 'ok', checklist, events_seen: events_seen - 1 }
+  expect((await at.act(at.vera, request.id, 'review', stale)).status).toBe(409)
+  const reviewed = await at.act(at.vera, request.id, 'review', { outcome: 'ok', checklist, events_seen })
   expect(reviewed.json.data.state).toBe('closed_ok')
   const [{ jws }] = reviewed.json.data.reviews
   const [header = '', payload = ''] = jws.split('.')

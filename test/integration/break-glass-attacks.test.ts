@@ -151,8 +151,11 @@ describe('one person is never two', () => {
       const made = await maker.api('POST', path, body)
       expect(made, made.text).toMatchObject({ status: 200 })
       const child = holding(made.json.auth.client_token)
-      expect((await at.act(child, id, 'approve', { plan_hash })).status, path).toBe(409)
+      const answer = await at.act(child, id, 'approve', { plan_hash })
+      expect(answer.status, path).toBe(403)
+      expect(answer.text, path).toMatch('log in yourself: this token was made from another')
     }
+    expect((await at.act(maker, id, 'approve', { plan_hash })).status).toBe(409)
     expect((await at.look(id)).state).toBe('pending')
     ok(await at.act(ann, id, 'approve', { plan_hash }))
     expect((await at.look(id)).state).toBe('approved')
@@ -164,7 +167,8 @@ describe('one person is never two', () => {
     const maker = await come('late', { groups: ['oncall'], ageSeconds: 7 * 86_400, policies: ['makers'] })
     const made = await maker.api('POST', 'auth/token/create', {})
     for (const [who, why] of [
-      [holding(made.json.auth.client_token), /your login is older than the 5 minutes allowed/],
+      [holding(made.json.auth.client_token), /this token was made from another/],
+      [maker, /your login is older than the 5 minutes allowed/],
       [await come('early', { groups: ['oncall'], ageSeconds: -3_600 }), /dated in the future/],
       [await come('silent', { groups: ['oncall'], ageSeconds: null }), /does not say when/],
       [await come('lone', { groups: ['oncall'], amr: [] }), /second factor/],

@@ -75,6 +75,24 @@ test('where a role is to be had is asked for with it, agreed to with it, and now
   }
 })
 
+test('who may ask is told where a role may be had, of one of which it has to be said', async () => {
+  const [first] = namespaces
+  await at.api('POST', 'kubernetes/roles/one', {
+    allowed_kubernetes_namespaces: first,
+    service_account_name: 'default',
+  })
+  const { policies } = (await at.rita.api('GET', 'break-glass/eligible')).json.data
+  const choices = policies[0].roles.map(({ path, kubernetes_namespaces }: GlassRequest) => [
+    path,
+    kubernetes_namespaces,
+  ])
+  expect(Object.fromEntries(choices)).toMatchObject({
+    [PATH]: { listed: namespaces, any: false, selector: '' },
+    'kubernetes/creds/one': null,
+    'database/creds/app': null,
+  })
+})
+
 test('policy and the condition of a role see where it is asked for, as by writing', async () => {
   const [first = ''] = namespaces
   await at.api('POST', 'kubernetes/roles/viewer', {

@@ -37,7 +37,9 @@ async function logIn({ name, groups = [], kind = 'human', ago = 0 }: Person): Pr
     [`entity-${name}`],
   )
   await broker.ledger.ledger.query(
-    `update leasehold.token set identity = $2, entity_id = $3, display_name = $4 where id = $1`,
+    `update leasehold.token set identity = $2, entity_id = $3, display_name = $4,
+       path = 'auth/oidc/oidc/callback', parent_id = null
+     where id = $1`,
     [createHash('sha256').update(token).digest(), identity, `entity-${name}`, name],
   )
   return token
@@ -125,7 +127,7 @@ describe('over the wire', () => {
     })
     await as(ANN, 'POST', `requests/${id}/deny`, { plan_hash, comment: 'no' })
     const { rows } = await broker.ledger.ledger.query<{ body: string }>(
-      `select body::text as body from leasehold.audit_event where body::text like $1`,
+      `select body::text as body from leasehold.audit_event where body::text like $1 order by at_time, writer, seq`,
       [`%${id}%`],
     )
     const events = rows.map(({ body }) => JSON.parse(body))

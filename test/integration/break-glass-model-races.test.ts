@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ActName, attempt } from '../support/grant-acts.ts'
-import type { Real } from '../support/grant-commands.ts'
-import { newModel } from '../support/grant-model.ts'
+import { begin, type Real } from '../support/grant-commands.ts'
+import { holdsTrue } from '../support/grant-invariants.ts'
 import type { Name } from '../support/grant-people.ts'
-import { type GrantRecord, holdsTrue, recordOf } from '../support/grant-record.ts'
+import { type GrantRecord, recordOf } from '../support/grant-record.ts'
 import { does, WALKS } from '../support/grant-walks.ts'
 import { type Asked, type GrantWorld, openGrantWorld } from '../support/grant-world.ts'
 
@@ -19,15 +19,10 @@ type Move = readonly [Name, ActName]
 type Contest = readonly [what: string, from: string, one: Move, other: Move, ends: readonly [string, string]]
 
 /** As many requests brought as far, each with what the ledger has of it. */
-async function many(
-  state: string,
-  further: readonly (readonly [Name, ActName])[] = [],
-): Promise<(Real & { last: GrantRecord })[]> {
-  const made: (Real & { last: GrantRecord })[] = []
+async function many(state: string, further: readonly (readonly [Name, ActName])[] = []): Promise<Real[]> {
+  const made: Real[] = []
   for (let i = 0; i < TIMES; i += 1) {
-    const asked = await world.ask('break_glass')
-    const real = { world, asked, last: await recordOf(world, asked) }
-    const model = newModel('break_glass')
+    const { model, real } = await begin(world, 'break_glass')
     for (const step of WALKS[state]?.('break_glass') ?? []) await step.run(model, real)
     for (const [by, what] of further) await does(by, what).run(model, real)
     made.push(real)
@@ -43,7 +38,7 @@ const tries = (asked: Asked, by: Name, what: ActName, at: 0 | 1): Promise<boolea
 
 /** Both at once for each of many, on two servers; and what it came to. */
 async function race(
-  made: readonly (Real & { last: GrantRecord })[],
+  made: readonly Real[],
   one: (asked: Asked) => Promise<boolean>,
   other: (asked: Asked) => Promise<boolean>,
 ): Promise<{ first: boolean; second: boolean; after: GrantRecord }[]> {
@@ -61,7 +56,7 @@ async function race(
 const standing = ({ votes }: GrantRecord) =>
   votes.filter(({ ended }) => !ended).map(({ voter }) => voter.display_name)
 const aSecond = async (): Promise<void> => {
-  await world.lease.test.advance(1)
+  await world.advance(1)
 }
 /** The clock passes the deadline while somebody acts, and a timer of the other server looks. */
 const timer =
@@ -75,7 +70,7 @@ const timer =
 test('the last yes and the deadline: one of them has it', async () => {
   const made = await many('pending', [['ann', 'approve']])
   // Each was asked at the same second, since the clock stands still.
-  await world.lease.test.advance(15 * 60 - 1)
+  await world.advance(15 * 60 - 1)
   const stepped = aSecond()
   for (const { first, second, after } of await race(
     made,
@@ -89,7 +84,7 @@ test('the last yes and the deadline: one of them has it', async () => {
 
 test('activation and its deadline: one of them has it', async () => {
   const made = await many('approved')
-  await world.lease.test.advance(10 * 60 - 1)
+  await world.advance(10 * 60 - 1)
   const stepped = aSecond()
   for (const { first, second, after } of await race(
     made,
@@ -166,7 +161,7 @@ test('two activations at once: one of them, with one account', async () => {
 
 test('the end and more time at once: the end moves with its row, or not at all', async () => {
   const made = await many('active')
-  await world.lease.test.advance(25 * 60)
+  await world.advance(25 * 60)
   for (const { asked } of made) {
     expect(await tries(asked, 'rita', 'extend', 0)).toBe(true)
     expect(await tries(asked, 'both', 'approve-extension', 0)).toBe(true)

@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { GRANT_STATES, TERMINAL } from '../../src/breakglass/states.ts'
+import { GRANT_STATES } from '../../src/breakglass/states.ts'
 import { ACTS, attempt, type Try } from '../support/grant-acts.ts'
-import { type Real, trying } from '../support/grant-commands.ts'
-import { type Model, newModel, RULES } from '../support/grant-model.ts'
+import { BESIDE } from '../support/grant-beside.ts'
+import { begin, finish, type Real } from '../support/grant-commands.ts'
+import { linesOfTable, linesWalked, walkedIn } from '../support/grant-coverage.ts'
+import type { LaneName, Model } from '../support/grant-model.ts'
 import { LOGINS, NAMES } from '../support/grant-people.ts'
-import { recordOf } from '../support/grant-record.ts'
+import { recordOf, strayMoves, unchanged } from '../support/grant-record.ts'
+import { ROWS } from '../support/grant-rows.ts'
+import { RULES } from '../support/grant-rules.ts'
 import { WALKS } from '../support/grant-walks.ts'
-import { type GrantWorld, type LaneName, openGrantWorld } from '../support/grant-world.ts'
+import { type GrantWorld, openGrantWorld } from '../support/grant-world.ts'
 
 let world: GrantWorld
 beforeAll(async () => {
@@ -14,36 +18,37 @@ beforeAll(async () => {
 })
 afterAll(() => world.close())
 
-async function walk(state: string, lane: LaneName): Promise<{ model: Model; real: Real }> {
-  const asked = await world.ask(lane)
-  const model = newModel(lane)
-  const real: Real = { world, asked, last: await recordOf(world, asked) }
+async function walk(
+  state: string,
+  lane: LaneName,
+  then: (at: { model: Model; real: Real }) => Promise<void>,
+): Promise<void> {
+  const at = await begin(world, lane)
   try {
-    for (const step of WALKS[state]?.(lane) ?? []) await step.run(model, real)
+    for (const step of WALKS[state]?.(lane) ?? []) await step.run(at.model, at.real)
+    expect(at.model.state).toBe(state)
+    await then(at)
   } finally {
-    world.lease.target.faults.clear()
+    await finish(at.real)
   }
-  expect(model.state).toBe(state)
-  return { model, real }
 }
 
-const AT_REST = GRANT_STATES.filter((state) => state !== 'activating' && state !== 'activation_failed')
 /** One lane goes through every state; of the others, where other rules hold. */
 const CASES = [
-  ...AT_REST.map((state) => [state, 'break_glass'] as const),
+  ...GRANT_STATES.map((state) => [state, 'break_glass'] as const),
   ...(['pending', 'approved', 'active'] as const).flatMap((state) =>
     (['standard', 'sealed'] as const).map((lane) => [state, lane] as const),
   ),
+  ...[['approved', 'auto'] as const, ['active', 'drill'] as const, ['review_due', 'sealed'] as const],
 ]
 /** One of each kind. */
-const KINDS = NAMES.filter((name) => name !== 'annAgain' && name !== 'olga')
-const EVERY: Try[] = ACTS.flatMap((does) =>
-  KINDS.flatMap((by) => [
-    { does, by, login: 'key', seen: 'right' } as const,
-    ...LOGINS.slice(1).map((login) => ({ does, by, login, seen: 'right' }) as const),
-    { does, by, login: 'key', seen: 'stale' } as const,
-  ]),
-)
+const KINDS = NAMES.filter((name) => !['annAgain', 'olga', 'sven'].includes(name))
+const asks = (does: Try['does'], login: Try['login'] = 'key', seen: Try['seen'] = 'right'): Try[] =>
+  KINDS.map((by) => ({ does, by, login, seen }))
+const EVERY: Try[] = ACTS.flatMap((does) => [
+  ...LOGINS.flatMap((login) => asks(does, login)),
+  ...asks(does, 'key', 'stale'),
+])
 /** What its refusal does not depend on is tried by one kind of login alone. */
 const telling = (model: Model): Try[] =>
   EVERY.filter(
@@ -52,69 +57,84 @@ const telling = (model: Model): Try[] =>
       RULES[ask.does](model, { ...ask, login: 'key', seen: 'right' }).kind !== 'refused',
   )
 
+/** Whether anybody does it in that state: of the other lanes it is enough to try what is not refused to everybody. */
+const isDone = (model: Model, { does }: Try): boolean =>
+  NAMES.some((by) => RULES[does](model, { does, by, login: 'key', seen: 'right' }).kind !== 'refused')
+
 test.each(CASES)(
   'of a request that is %s (%s): whom no row names is refused, and nothing changes',
-  async (state, lane) => {
-    const { model, real } = await walk(state, lane)
-    const refused = telling(model).filter((ask) => RULES[ask.does](model, ask).kind === 'refused')
-    expect(refused.length).toBeGreaterThan(100)
-    const wrong: string[] = []
-    for (let at = 0; at < refused.length; at += 16) {
-      await Promise.all(
-        refused.slice(at, at + 16).map(async (ask, i) => {
-          const server = world.servers[i % 2 === 0 ? 0 : 1]
-          const status = await attempt(world, server, real.asked, ask)
-          if (![400, 403, 404, 409].includes(status ?? 200))
-            wrong.push(`${ask.by} ${ask.does} ${ask.login}: ${status}`)
-        }),
+  (state, lane) =>
+    walk(state, lane, async ({ model, real }) => {
+      const refused = telling(model).filter(
+        (ask) =>
+          RULES[ask.does](model, ask).kind === 'refused' && (lane === 'break_glass' || isDone(model, ask)),
       )
-    }
-    expect(wrong).toEqual([])
-    expect((await world.grant(real.asked.id)).version).toBe(real.last?.grant.version)
-  },
+      expect(refused.length).toBeGreaterThan(lane === 'break_glass' ? 100 : 10)
+      const wrong: string[] = []
+      for (let at = 0; at < refused.length; at += 16) {
+        await Promise.all(
+          refused.slice(at, at + 16).map(async (ask, i) => {
+            const server = world.servers[i % 2 === 0 ? 0 : 1]
+            const status = await attempt(world, server, real.asked, ask, real.last.grant)
+            if (![400, 403, 404, 409].includes(status ?? 200))
+              wrong.push(`${ask.by} ${ask.does} ${ask.login}: ${status}`)
+          }),
+        )
+      }
+      expect(wrong).toEqual([])
+      expect(unchanged(await recordOf(world, real.asked))).toEqual(unchanged(real.last))
+    }),
   60_000,
 )
 
-/** Each row that somebody makes happen: number, lane, from, who, what, where it leads. Of those of timers, see the model. */
-const ROWS = [
-  ['4', 'break_glass', 'pending', ['ann', 'olga', 'both', 'annAgain'], 'approve', 'pending'],
-  ['5', 'standard', 'pending', ['ann', 'olga', 'both', 'annAgain'], 'approve', 'approved'],
-  ['6', 'sealed', 'pending', ['ann', 'olga', 'both', 'sam', 'otto', 'vera'], 'witness', 'approved'],
-  ['7', 'break_glass', 'pending', ['ann', 'olga', 'both'], 'narrow', 'pending'],
-  ['7', 'standard', 'pending', ['ann', 'olga'], 'narrow', 'approved'],
-  ['8', 'break_glass', 'pending', ['ann', 'olga', 'both', 'sam'], 'deny', 'denied'],
-  ['9', 'break_glass', 'pending', ['rita'], 'cancel', 'cancelled'],
-  ['11', 'break_glass', 'pending', ['sam'], 'incident-closed', 'voided'],
-  ['11', 'break_glass', 'approved', ['bot'], 'incident-system', 'voided'],
-  ['12', 'break_glass', 'approved', ['ann', 'olga', 'annAgain'], 'withdraw', 'pending'],
-  ['13', 'break_glass', 'approved', ['rita'], 'cancel', 'cancelled'],
-  ['15, 16', 'break_glass', 'approved', ['rita'], 'activate', 'active'],
-  ['22', 'break_glass', 'active', ['sam', 'otto'], 'suspend', 'suspended'],
-  ['24', 'break_glass', 'active', ['rita'], 'end', 'review_due'],
-  ['25, 30', 'break_glass', 'active', ['ann', 'olga', 'both', 'sam', 'otto'], 'end', 'review_due'],
-  ['25, 30', 'standard', 'active', ['sam', 'otto', 'ann'], 'end', 'closed_ok'],
-  ['25', 'break_glass', 'suspended', ['ann', 'sam', 'otto'], 'end', 'review_due'],
-  ['28', 'sealed', 'active', ['ann', 'olga'], 'refuse-ratification', 'review_due'],
-  ['28a', 'sealed', 'active', ['ann', 'olga'], 'ratify', 'active'],
-  ['28a', 'sealed', 'suspended', ['ann', 'both'], 'ratify', 'suspended'],
-  ['28a', 'sealed', 'review_due', ['ann', 'olga'], 'refuse-ratification', 'review_due'],
-  ['34', 'break_glass', 'review_due', ['vera', 'both'], 'review-ok', 'closed_ok'],
-  ['34', 'break_glass', 'review_overdue', ['vera', 'both'], 'review-ok', 'closed_ok'],
-  ['35', 'break_glass', 'review_due', ['vera', 'both'], 'review-flagged', 'closed_flagged'],
-  ['37', 'break_glass', 'closed_ok', ['sam'], 'reopen', 'review_due'],
-] as const
+const words = (what: (typeof ROWS)[number][3]) => what.map(String).join(', ')
 
 test.each(
-  ROWS.flatMap(([row, lane, from, who, what, to]) =>
-    who.map((by) => [row, lane, from, by, what, to] as const),
+  [...ROWS, ...BESIDE].map(
+    ([row, lane, from, what, to]) => [row, lane, from, words(what), to, what] as const,
   ),
-)('row %s (%s): from %s, %s may %s, and it is %s', async (_, lane, from, by, what, to) => {
-  const { model, real } = await walk(from, lane)
-  await trying({ does: what, by, login: 'key', seen: 'right' }, 1).run(model, real)
-  expect(model.state).toBe(to)
+)('row %s (%s): from %s, %s, and it is %s', (_, lane, from, __, to, what) =>
+  walk(from, lane, async ({ model, real }) => {
+    for (const step of what) await step.run(model, real)
+    expect(model.state).toBe(to)
+  }),
+)
+
+test('every state is one that requests come to in these tests', () => {
+  expect(Object.keys(WALKS).sort()).toEqual([...GRANT_STATES].sort())
 })
 
-test('every state is one that requests come to in these tests, or pass through', () => {
-  expect(Object.keys(WALKS).sort()).toEqual([...AT_REST].sort())
-  expect(AT_REST.filter((state) => TERMINAL.has(state)).length).toBe(6)
+/** What the table lets be and nothing does: whoever makes it happen takes its line from here. */
+const NOBODY_DOES = [
+  // No activation is scheduled; and who is disabled is so by the word of an issuer, or of an operator.
+  '15: approved activate activating by system',
+  '18: activating requester_disabled ending by system',
+  '27: active requester_disabled ending by system',
+  '27: suspended requester_disabled ending by system',
+  // While access ends, nobody looks at when it had to be ratified by: that is seen right after.
+  '28a: ending ratification_overdue ending by system',
+  '28a: ending ratification_overdue ending in sealed',
+  '28a: ending_stuck ratification_overdue ending_stuck by system',
+  '28a: ending_stuck ratification_overdue ending_stuck in sealed',
+  // No policy lets the glass be broken without anybody.
+  '2: null submit approved in break_glass',
+]
+/** By policies of which these tests have none. */
+const BY_OTHER_POLICIES = [
+  '2: null submit approved in drill',
+  '4: pending approve pending in standard',
+  '7: pending narrow approved in break_glass',
+  '7: pending narrow pending in standard',
+  // The incident system’s vote: see break-glass-on-call.test.ts.
+  ...['by incident', 'in break_glass', 'in standard'].flatMap((how) => [
+    `4a: pending on_call_vote pending ${how}`,
+    `5a: pending on_call_vote approved ${how}`,
+  ]),
+]
+
+test('every row has been walked, from each of its states, by each of whom it names, in each lane it is for', async () => {
+  const walked = linesWalked(await walkedIn(world))
+  const missing = linesOfTable().filter((line) => !walked.has(line))
+  expect(missing).toEqual([...NOBODY_DOES, ...BY_OTHER_POLICIES].sort())
+  expect(await strayMoves(world)).toBe(0)
 })

@@ -1,4 +1,6 @@
 import { createHmac } from 'node:crypto'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { auditedLedger } from '../../src/audit/request.ts'
 import { openTrail } from '../../src/audit/trail.ts'
@@ -8,7 +10,9 @@ import { checkTicket } from '../../src/breakglass/ticket-check.ts'
 import type { Ledger } from '../../src/ledger/db.ts'
 import { findGrant, type Grant } from '../../src/ledger/grants.ts'
 import { listNotifications } from '../../src/ledger/notifications.ts'
+import type { Logger } from '../../src/lib/log.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
+import { newAuthority } from '../support/certificates.ts'
 import { type Listener, openListener } from '../support/http-listener.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 import { insertLiveGrant } from '../support/live-grant.ts'
@@ -19,6 +23,9 @@ let grant: Grant
 let policyId: string
 const opened: { close(): Promise<void> }[] = []
 const deliverers: Deliverer[] = []
+/** What the process's log says of failures, and in how long somebody is to look again. */
+const logged: string[] = []
+const wakes: number[] = []
 
 beforeEach(async () => {
   at = await openTestLedger({ stopped: true })
@@ -30,7 +37,9 @@ beforeEach(async () => {
   grant = (await findGrant(at.ledger, made.id)) as Grant
 })
 afterEach(async () => {
-  for (const one of deliverers.splice(0)) one.stop()
+  for (const one of deliverers.splice(0)) await one.stop()
+  logged.length = 0
+  wakes.length = 0
   for (const one of opened.splice(0)) await one.close()
   await at.close()
 })
@@ -46,6 +55,11 @@ const deliverer = (worker = 'w1') => {
   const made = createDeliverer({
     ledger,
     worker,
+    wakeIn: (ms) => void wakes.push(ms),
+    log: {
+      warn: ({ error }: { error: string }) => void logged.push(error),
+      error: ({ error }: { error: string }) => void logged.push(error),
+    } as unknown as Logger,
     async secretOf(name) {
       if (name.endsWith('/damaged')) throw new Error('damaged')
       return name === `break-glass/${policyId}/hook` ? sensitive('the key') : undefined
@@ -135,6 +149,51 @@ describe('what is told', () => {
 })
 
 describe('a destination that fails', () => {
+  test.each([
+    ['http://127.0.0.1:9', 'the connection was refused', '127.0.0.1:9'],
+    ['https://localhost.invalid/x', 'the name was not found', 'localhost.invalid'],
+  ])('is told of by what kind of failure it was: %s', async (url, words, inside) => {
+    await wants([{ name: 'hook', type: 'webhook', url }])
+    await say()
+    await round()
+    expect(await rows()).toMatchObject([{ state: 'waiting', lastStatus: null, lastError: words }])
+    const { rows: record } = await at.ledger.query(
+      `select (select string_agg(body::text, '') from leasehold.audit_event) || (select string_agg(detail::text, '')
+         from leasehold.grant_event) || (select string_agg(last_error, '') from leasehold.notification) as text`,
+    )
+    expect(record[0]?.text).toContain(words)
+    expect(record[0]?.text).not.toContain(inside)
+    expect(logged).toEqual([expect.stringContaining(inside)])
+  })
+
+  test('is sent nothing where its certificate is nobody’s', async () => {
+    const heard: string[] = []
+    const server = https.createServer(newAuthority().issue('hook'), (req, res) => {
+      heard.push(req.url ?? '')
+      res.end()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    opened.push({ close: () => new Promise((resolve) => void server.close(() => resolve())) })
+    const { port } = server.address() as AddressInfo
+    await wants([{ name: 'hook', type: 'webhook', url: `https://localhost:${port}/in` }])
+    await say()
+    await round()
+    expect(heard).toEqual([])
+    expect(await rows()).toMatchObject([{ state: 'waiting', lastError: expect.stringMatching(/^no TLS/) }])
+  })
+
+  test('has somebody look again when its next try is due, and is tried once for all that waits there', async () => {
+    await wants([{ name: 'hook', type: 'webhook', url: 'http://127.0.0.1:9' }])
+    for (let told = 0; told < 25; told += 1) await say()
+    await round()
+    expect((await rows()).filter(({ attempts }) => attempts > 0)).toHaveLength(1)
+    expect(await deliverer().due()).toEqual([])
+    expect(wakes.length).toBeGreaterThan(0)
+    for (const ms of wakes) expect(ms).toBeLessThanOrEqual(1_250)
+    await at.advance(2)
+    expect(await deliverer().due()).toHaveLength(1)
+  })
+
   test('is tried again later and later, each failure on record, the first on that of the grant', async () => {
     const hook = await listen((res) => void res.writeHead(503).end())
     await wants([{ name: 'hook', type: 'webhook', url: hook.url }])
@@ -184,12 +243,34 @@ describe('a destination that fails', () => {
     await expect.poll(() => [hanging.heard.length, hook.heard.length]).toEqual([1, 1])
     await Promise.race(running)
     expect((await rows()).find(({ destination }) => destination === 'hook')?.state).toBe('delivered')
-    one.stop()
+    await one.stop()
     await Promise.all(running)
     expect((await rows()).find(({ destination }) => destination === 'a-hanging')).toMatchObject({
       state: 'waiting',
       attempts: 0,
     })
+  })
+
+  test('is not in the way of others, however many such there are and however much waits for them', async () => {
+    const hanging = await listen(() => {})
+    const hook = await listen()
+    const many = Array.from({ length: 40 }, (_, i) => ({
+      name: `hanging-${i}`,
+      type: 'webhook',
+      url: hanging.url,
+    }))
+    await wants([...many, { name: 'hook', type: 'webhook', url: hook.url, events: ['approve'] }])
+    // More than one of them is sent at once.
+    for (let told = 0; told < 11; told += 1) await say('submit')
+    const one = deliverer()
+    await one.begin()
+    const patient = { timeout: 20_000 }
+    await expect.poll(() => hanging.heard.length, patient).toBeGreaterThanOrEqual(32)
+    await at.advance(1)
+    await say('approve')
+    await one.begin()
+    await expect.poll(() => hook.heard.length, patient).toBe(1)
+    await one.stop()
   })
 
   test('has no redirect followed', async () => {
@@ -208,7 +289,10 @@ describe('a destination that fails', () => {
     await say()
     await round()
     expect(hook.heard).toEqual([])
-    expect(await rows()).toMatchObject([{ state: 'waiting', lastError: 'damaged' }])
+    expect(await rows()).toMatchObject([
+      { state: 'waiting', lastError: 'its address or its key could not be read' },
+    ])
+    expect(logged).toEqual(['damaged'])
   })
 
   test('that takes one message and not another is sent the other all the same', async () => {
@@ -260,7 +344,7 @@ describe('a ticket', () => {
     [200, `{"valid":true,"more":"${'x'.repeat(100_000)}"}`, 'unverified'],
   ])('with the answer %i %s is %s', async (status, text, state) => {
     const system = await listen(json(status, text))
-    expect(await checkTicket({ url: system.url, key: sensitive('k') }, ask)).toBe(state)
+    expect(await checkTicket({ url: system.url, key: sensitive('k') }, ask)).toMatchObject({ state })
     expect(JSON.parse(system.heard[0]?.body ?? '')).toEqual({
       ...ask,
       requester: { display_name: 'Ada', subject: 'ada', mount: 'auth/oidc/' },
@@ -270,11 +354,15 @@ describe('a ticket', () => {
 
   test.each(['http://127.0.0.1:9', 'http://incidents.example', 'nonsense'])(
     'is unverified where nobody can be asked at %s',
-    async (url) => expect(await checkTicket({ url, key: undefined }, ask)).toBe('unverified'),
+    async (url) =>
+      expect(await checkTicket({ url, key: undefined }, ask)).toEqual({ state: 'unverified', onCall: null }),
   )
 
   test('is unverified where the system hangs', async () => {
     const system = await listen(() => {})
-    expect(await checkTicket({ url: system.url, key: undefined }, ask, 50)).toBe('unverified')
+    expect(await checkTicket({ url: system.url, key: undefined }, ask, 50)).toEqual({
+      state: 'unverified',
+      onCall: null,
+    })
   })
 })

@@ -255,10 +255,13 @@ describe('what one sees', () => {
       words: '1 of oncall and 1 of owners, 2 people',
       met: false,
       approvers: 1,
-      tree: [
-        { set: 'oncall', needed: 1, have: 1, voters: ['ann'] },
-        { set: 'owners', needed: 1, have: 0, voters: [], may_still_vote: ['owners'] },
-      ],
+      tree: {
+        ...{ needed: 2, have: 1, met: false },
+        all_of: [
+          { set: 'oncall', needed: 1, have: 1, met: true, voters: ['ann'] },
+          { set: 'owners', needed: 1, have: 0, met: false, voters: [], may_still_vote: ['owners'] },
+        ],
+      },
     })
   })
 

@@ -6,13 +6,14 @@ import type { GrantAsk } from '../../src/breakglass/ask.ts'
 import { createMoves, type Moves, type Tell } from '../../src/breakglass/moves.ts'
 import { createPolicyBook, type PolicyBook } from '../../src/breakglass/policy-book.ts'
 import { createRequests, type Requests } from '../../src/breakglass/requests.ts'
-import type { CheckTicket } from '../../src/breakglass/submit.ts'
+import type { CheckTicket, TicketState } from '../../src/breakglass/ticket-check.ts'
 import { type Ledger, lockNamed, many } from '../../src/ledger/db.ts'
 import { findGrant, type Grant } from '../../src/ledger/grants.ts'
 import { insertMount } from '../../src/ledger/mounts.ts'
 import { putRole } from '../../src/ledger/roles.ts'
 import { putTarget } from '../../src/ledger/targets.ts'
 import { newId } from '../../src/lib/ids.ts'
+import { createLogger } from '../../src/lib/log.ts'
 import type { Sensitive } from '../../src/lib/sensitive.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
 
@@ -25,7 +26,7 @@ export type BreakGlassWorld = Server & {
   secrets: Map<string, string>
   told: { event: string; state: string }[]
   /** What the incident system says. */
-  ticket: { answer: Awaited<ReturnType<CheckTicket>> }
+  ticket: { answer: TicketState }
   /** A person logged in now by OIDC, with a second factor. */
   person(name: string, groups?: string[], changes?: Partial<Actor>): Promise<Actor>
   write(name: string, changes?: Record<string, unknown>): Promise<void>
@@ -60,6 +61,8 @@ export const POLICY = {
 
 export async function openBreakGlassWorld(
   accessActions: readonly GrantAction[] = [],
+  /** Who is asked about tickets; without it, what `ticket` says. */
+  checkTicket?: CheckTicket,
 ): Promise<BreakGlassWorld> {
   const test = await openTestLedger({ stopped: true })
   const secrets = new Map<string, string>()
@@ -78,9 +81,10 @@ export async function openBreakGlassWorld(
       requests: createRequests({
         ledger,
         moves,
-        checkTicket: async () => ticket.answer,
+        checkTicket: checkTicket ?? (async () => ({ state: ticket.answer, onCall: null })),
         checkFields: () => {},
         accessActions,
+        log: createLogger('silent', 'json'),
       }),
     }
   }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ApiAnswer, openTestBroker, type TestBroker } from '../support/broker.ts'
 import { openPeople, type People, type Person } from '../support/glass-people.ts'
+import { insertLiveGrant } from '../support/live-grant.ts'
 
 let at: TestBroker
 let people: People
@@ -171,6 +172,113 @@ describe('breaking the glass by reading', () => {
     })
     expect(status).toBe(403)
     expect(text).toContain('break-glass/requests')
+  })
+})
+
+describe('a role of a cluster that is guarded', () => {
+  const CLUSTER = 'kubernetes/creds/walled'
+
+  test('is opened by a grant only from where the policies let one have access', async () => {
+    await at.api('POST', 'sys/mounts/kubernetes', { type: 'kubernetes' })
+    await at.api('PUT', 'sys/policies/acl/walled', {
+      policy: `path "${CLUSTER}" { capabilities = ["update"] }`,
+    })
+    const asker = await people.person('walled', { policies: ['walled'] })
+    const { json } = await at.api('POST', 'auth/token/lookup', { token: asker.token })
+    const grant = await insertLiveGrant(at.ledger.ledger, {
+      requesterId: json.data.entity_id,
+      paths: [CLUSTER],
+    })
+    await at.ledger.ledger.query(
+      `update leasehold.access_grant set plan = jsonb_set(plan, '{roles,0,role_id}', to_jsonb($2::text))
+       where id = $1`,
+      [grant.id, await aRoleId()],
+    )
+    const givenUnder = (allow_from: string[]) =>
+      at.ledger.ledger.query('update leasehold.break_glass_policy set spec = $2 where id = $1', [
+        grant.policyId,
+        { allow_from },
+      ])
+    const policyAllows = (allow_from: string[]) =>
+      at.api('POST', 'break-glass/policies/walled', { ...STANDARD, roles: [CLUSTER], allow_from })
+    const answers: [number, string][] = []
+    for (const [policy, grantPolicy] of [
+      [['10.0.0.0/8'], []],
+      [[], ['10.0.0.0/8']],
+      [['127.0.0.0/8'], ['127.0.0.0/8']],
+    ] as const) {
+      await policyAllows([...policy])
+      await givenUnder([...grantPolicy])
+      const { status, json } = await asker.api('POST', CLUSTER, { kubernetes_namespace: 'prod' })
+      answers.push([status, json.errors[0]])
+    }
+    // Let through, it comes to what is not there: no role of that name was ever written.
+    expect(answers).toEqual([
+      [403, expect.stringMatching(/permission denied/)],
+      [403, expect.stringMatching(/permission denied/)],
+      [expect.toBeOneOf([400, 404]), expect.not.stringMatching(/permission denied/)],
+    ])
+  })
+
+  /** Of any role that is in force: which one it is does not matter to where somebody comes from. */
+  const aRoleId = async (): Promise<string> => {
+    const { rows } = await at.ledger.ledger.query<{ id: string }>(
+      'select id from leasehold.role where replaced_at is null limit 1',
+    )
+    return rows[0]?.id ?? ''
+  }
+})
+
+describe('the longest that a request may wait', () => {
+  const SETTINGS = 'sys/config/control-group'
+  const readable = async () => {
+    const { status, json } = await at.api('GET', SETTINGS)
+    return [status, json?.data ?? null]
+  }
+  const waitOf = async (answer: ApiAnswer) => {
+    const { request_id } = await statusData(wrapOf(answer).accessor)
+    const { data } = (await at.api('GET', `break-glass/requests/${request_id}`)).json
+    return (Date.parse(data.pending_expires_at) - Date.parse(data.requested_at)) / 1_000
+  }
+
+  test('is what the policy says, until somebody says less for all of them', async () => {
+    expect(await readable()).toEqual([404, null])
+    const long = await read(await requester())
+    expect([wrapOf(long).ttl, await waitOf(long)]).toEqual([4 * 3_600 + 600, 4 * 3_600])
+
+    expect((await at.api('PUT', SETTINGS, { max_ttl: '5m' })).status).toBe(204)
+    expect(await readable()).toEqual([200, { max_ttl: '5m' }])
+    const short = await read(await requester())
+    expect([wrapOf(short).ttl, await waitOf(short)]).toEqual([300, 300])
+
+    expect((await at.api('POST', SETTINGS, { max_ttl: 15_000 })).status).toBe(204)
+    const between = await read(await requester())
+    expect([wrapOf(between).ttl, await waitOf(between)]).toEqual([15_000, 4 * 3_600])
+
+    expect((await at.api('DELETE', SETTINGS)).status).toBe(204)
+    expect(await readable()).toEqual([404, null])
+    expect(wrapOf(await read(await requester())).ttl).toBe(4 * 3_600 + 600)
+  })
+
+  test.each([{}, { max_ttl: 0 }, { max_ttl: '-1h' }, { max_ttl: 'long' }, { max_ttl: '0.4s' }])(
+    'is no %j',
+    async (body) => {
+      const { status, text } = await at.api('POST', SETTINGS, body)
+      expect([status, text]).toEqual([400, expect.stringContaining('max_ttl')])
+      expect(await readable()).toEqual([404, null])
+    },
+  )
+
+  test('is read and said with sudo alone', async () => {
+    const all = 'create", "read", "update", "delete'
+    await at.api('PUT', 'sys/policies/acl/settings', {
+      policy: `path "${SETTINGS}" { capabilities = ["${all}"] }`,
+    })
+    const plain = await people.person('plain', { policies: ['settings'] })
+    for (const [method, body] of [['GET'], ['POST', { max_ttl: '1s' }], ['DELETE']] as const) {
+      expect((await plain.api(method, SETTINGS, body)).status).toBe(403)
+    }
+    expect(await readable()).toEqual([404, null])
   })
 })
 

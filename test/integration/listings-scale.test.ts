@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Db } from '../../src/ledger/db.ts'
+import { blockedAmong } from '../../src/ledger/grant-reviews.ts'
 import { findLeaseOwners, listEndedLeases, listLiveLeases } from '../../src/ledger/lease-listing.ts'
 import { firstCounted } from '../../src/ledger/lease-summary.ts'
 import { openTestLedger, type TestLedger } from '../support/ledger.ts'
@@ -51,7 +52,7 @@ async function planOf(ask: (db: Db) => Promise<unknown>): Promise<string> {
         const { rows } = await db.query<{ 'QUERY PLAN': string }>(`explain execute asked (${given.join()})`)
         plans.push(rows.map((row) => row['QUERY PLAN']).join('\n'))
         await db.query('deallocate asked')
-        return { rows: [] } as never
+        return { rows: [{}] } as never
       }),
   }
   await ask(explaining)
@@ -65,7 +66,8 @@ describe('a page is read by an index', () => {
   test.each<[string, string, Parameters<typeof listLiveLeases>[1]]>([
     ['the first one', 'lease_due', live],
     ['a later one', 'lease_due', { ...live, after: place }],
-    ['of some states', 'lease_due', { ...live, states: ['stuck'] }],
+    ['of some states', 'lease_due', { ...live, states: ['revoking', 'stuck'] }],
+    ['of the stuck alone', 'lease_stuck', { ...live, states: ['stuck'] }],
     ['of a target', 'lease_due', { ...live, targetName: 'shop', mountPath: 'database/' }],
     ['of a principal', 'lease_principal', { ...live, principalId: 'p1' }],
     [
@@ -75,6 +77,7 @@ describe('a page is read by an index', () => {
     ],
     ['of a role', 'lease_wire_id', { ...live, prefix: 'database/creds/app1/' }],
     ['of a grant', 'lease_grant', { ...live, grantId: 'g' }],
+    ['of a token', 'lease_token', { ...live, principalId: 'p1', tokenId: 'ab' }],
   ])('%s, by %s', async (_, index, question) => {
     const plan = await planOf((db) => listLiveLeases(db, question))
     expect(plan).toMatch(new RegExp(`Index (Only )?Scan (using|on) ${index}\\b`))
@@ -85,7 +88,7 @@ describe('a page is read by an index', () => {
     for (const ask of [
       (db: Db) => listEndedLeases(db, { after: undefined, limit: 51 }),
       (db: Db) => listEndedLeases(db, { after: place, limit: 51, principalId: 'p1' }),
-      (db: Db) => firstCounted(db, new Date()),
+      (db: Db) => firstCounted(db, 3_600),
     ]) {
       const plan = await planOf(ask)
       expect(plan).toMatch(/Index (Only )?Scan (Backward )?(using|on) lease_ended\b/)
@@ -93,6 +96,11 @@ describe('a page is read by an index', () => {
     }
     expect(await planOf((db) => findLeaseOwners(db, ['a', 'b']))).toContain('lease_pkey')
   })
+})
+
+test('whether somebody is blocked is asked of the blocks, not of all requests there ever were', async () => {
+  const plan = await planOf((db) => blockedAmong(db, [{ id: 'a', person: 'iss#a' }]))
+  expect(plan).toMatch(/access_grant_pkey[^\n]*\n\s*Index Cond: \(id = b\.grant_id\)/)
 })
 
 test('a prefix is that and nothing else', async () => {

@@ -2,7 +2,11 @@ import { generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:cry
 
 /** PEM texts of a certificate and its private key. */
 type Certificate = { cert: string; key: string }
-export type Authority = Certificate & { issue(name: string): Certificate }
+export type Authority = Certificate & {
+  issue(name: string): Certificate
+  /** For a maker of security keys, with the names that WebAuthn asks for. */
+  issueForKeys(name: string): Certificate
+}
 
 const der = (tag: number, ...parts: Uint8Array[]): Buffer => {
   const content = Buffer.concat(parts)
@@ -19,11 +23,23 @@ const TRUE = der(0x01, Buffer.of(0xff))
 
 const ECDSA_WITH_SHA256 = sequence(oid('2a8648ce3d040302'))
 const COMMON_NAME = '550403'
+const COUNTRY = '550406'
+const ORGANIZATION = '55040a'
+const UNIT = '55040b'
 const BASIC_CONSTRAINTS = '551d13'
 const SUBJECT_ALT_NAME = '551d11'
 const DAY_MS = 86_400_000
 
-const nameOf = (name: string) => sequence(der(0x31, sequence(oid(COMMON_NAME), der(0x0c, Buffer.from(name)))))
+const partOf = (kind: string, tag: number, text: string) =>
+  der(0x31, sequence(oid(kind), der(tag, Buffer.from(text))))
+const nameOf = (name: string) => sequence(partOf(COMMON_NAME, 0x0c, name))
+const keyMakerOf = (name: string) =>
+  sequence(
+    partOf(COUNTRY, 0x13, 'SE'),
+    partOf(ORGANIZATION, 0x0c, 'maker of keys'),
+    partOf(UNIT, 0x0c, 'Authenticator Attestation'),
+    partOf(COMMON_NAME, 0x0c, name),
+  )
 
 const timeOf = (ms: number) =>
   der(0x18, Buffer.from(`${new Date(ms).toISOString().replace(/[-:T]|\.\d+Z/g, '')}Z`))
@@ -31,7 +47,7 @@ const timeOf = (ms: number) =>
 type Party = { name: string; privateKey: KeyObject }
 
 /** X.509 v3, P-256, valid from yesterday until tomorrow, for `localhost` and the loopback addresses. */
-function certificateOf(subject: string, publicKey: KeyObject, issuer: Party, isAuthority: boolean): string {
+function certificateOf(subject: Buffer, publicKey: KeyObject, issuer: Party, isAuthority: boolean): string {
   const names = sequence(
     der(0x82, Buffer.from('localhost')),
     der(0x87, Buffer.of(127, 0, 0, 1)),
@@ -47,7 +63,7 @@ function certificateOf(subject: string, publicKey: KeyObject, issuer: Party, isA
     ECDSA_WITH_SHA256,
     nameOf(issuer.name),
     sequence(timeOf(Date.now() - DAY_MS), timeOf(Date.now() + DAY_MS)),
-    nameOf(subject),
+    subject,
     publicKey.export({ type: 'spki', format: 'der' }),
     der(0xa3, extensions),
   )
@@ -62,12 +78,14 @@ const pem = (key: KeyObject) => key.export({ type: 'pkcs8', format: 'pem' }) as 
 export function newAuthority(name = 'test authority'): Authority {
   const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const issuer = { name, privateKey: own.privateKey }
+  const issue = (subject: Buffer): Certificate => {
+    const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    return { cert: certificateOf(subject, pair.publicKey, issuer, false), key: pem(pair.privateKey) }
+  }
   return {
-    cert: certificateOf(name, own.publicKey, issuer, true),
+    cert: certificateOf(nameOf(name), own.publicKey, issuer, true),
     key: pem(own.privateKey),
-    issue: (subject) => {
-      const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-      return { cert: certificateOf(subject, pair.publicKey, issuer, false), key: pem(pair.privateKey) }
-    },
+    issue: (subject) => issue(nameOf(subject)),
+    issueForKeys: (subject) => issue(keyMakerOf(subject)),
   }
 }

@@ -102,7 +102,7 @@ export function unanswered(isOfPart: (path: string) => boolean): string[] {
 
 /** What people decide, and what pages list: asked in a file of its own. */
 export const isOfPeople = (path: string): boolean =>
-  /^\/(break-glass|sys\/control-group)\/|^\/sys\/leasehold\/(leases|leases-self|targets|summary|audit\/state)(\/|$)/.test(
+  /^\/(break-glass|sys\/control-group|auth\/\{webauthn_mount\})\/|^\/sys\/leasehold\/(leases|leases-self|targets|summary|audit\/state)(\/|$)/.test(
     path,
   )
 

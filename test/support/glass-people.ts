@@ -13,6 +13,8 @@ export type Login = {
   /** How long ago they proved who they are. */
   ageSeconds?: number
   policies?: string[]
+  /** What else their provider's mount keeps of them, such as the role by which they came. */
+  metadata?: Record<string, string>
 }
 
 export type People = {
@@ -37,7 +39,14 @@ export async function openPeople(at: TestBroker): Promise<People> {
   return {
     async person(
       name,
-      { groups = [], kind = 'human', amr = ['pwd', 'otp'], ageSeconds = 0, policies = [] } = {},
+      {
+        groups = [],
+        kind = 'human',
+        amr = ['pwd', 'otp'],
+        ageSeconds = 0,
+        policies = [],
+        metadata = {},
+      } = {},
     ) {
       const now = await at.ledger.now()
       const authTime = Math.floor(now.getTime() / 1_000) - ageSeconds
@@ -46,7 +55,7 @@ export async function openPeople(at: TestBroker): Promise<People> {
         roleName: 'people',
         token: tokenFieldsOf({ token_policies: ['glass', ...policies], token_ttl: 3_600 }),
         proven: {
-          ...{ kind, groups, amr, authTime, alias: name, subject: name, metadata: {}, acr: '' },
+          ...{ kind, groups, amr, authTime, alias: name, subject: name, metadata, acr: '' },
           claims: { iss: 'https://issuer.example', sub: name },
         },
         sourceAddress: '127.0.0.1',

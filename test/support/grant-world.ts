@@ -11,12 +11,18 @@ import { openSigner } from '../../src/lease/signer.ts'
 import { findGrant, type Grant } from '../../src/ledger/grants.ts'
 import { insertMount } from '../../src/ledger/mounts.ts'
 import { sealedSecrets } from '../../src/ledger/sealed-secrets.ts'
+import { BrokerError } from '../../src/lib/errors.ts'
 import { newId } from '../../src/lib/ids.ts'
 import { createLogger } from '../../src/lib/log.ts'
 import { sensitive } from '../../src/lib/sensitive.ts'
 import { builtinSecretStore } from '../../src/secrets/builtin/builtin-store.ts'
-import { actorFor, type Login, type Name } from './grant-people.ts'
+import type { LaneName } from './grant-model.ts'
+import { actorFor, idOf, type Login, type Name } from './grant-people.ts'
+import { ASKED_LANE, POLICIES } from './grant-policies.ts'
 import { type LeaseProcess, type LeaseWorld, openLeaseWorld } from './lease-world.ts'
+
+/** What a server asked to be woken for: targets now, and grants at a time. */
+export type Heard = { targets: string[]; looks: number[] }
 
 /** One server's break-glass on the ledger and the targets that others share. */
 export type GrantServer = {
@@ -25,11 +31,10 @@ export type GrantServer = {
   moves: Moves
   policies: PolicyBook
   process: LeaseProcess
+  heard: Heard
 }
 
-export type LaneName = 'break_glass' | 'standard' | 'sealed'
-
-/** Somebody's ask, with a policy, a role and a target of its own: nothing of another one touches it. */
+/** Somebody's ask, with a policy, a role, a target and people of its own: nothing of another one touches it. */
 export type Asked = { id: string; lane: LaneName; requester: string; number: number }
 
 export type GrantWorld = {
@@ -37,49 +42,24 @@ export type GrantWorld = {
   servers: readonly [GrantServer, GrantServer]
   ask(lane: LaneName): Promise<Asked>
   grant(id: string): Promise<Grant>
+  /** The ledger's clock, which moves by `advance` alone. */
+  now(): Date
+  advance(seconds: number): Promise<void>
   /** A new version of the policy that something was asked under, or of the role that it is for. */
   editPolicy(asked: Asked): Promise<void>
   editRole(asked: Asked): Promise<void>
+  /** Takes away the target that something was asked for. */
+  retire(asked: Asked): Promise<void>
   /** What is due by now, of leases and of grants. */
   round(server: GrantServer): Promise<void>
-  actor(name: Name, login: Login, asked: Pick<Asked, 'requester'>): Promise<ReturnType<typeof actorFor>>
+  actor(name: Name, login: Login, asked: Pick<Asked, 'number'>): ReturnType<typeof actorFor>
+  /** While it is set, nothing is begun on any target. */
+  refuses: { begin: boolean }
   close(): Promise<void>
 }
 
 const log = createLogger('silent', 'json')
 const MASTER_KEY = sensitive(Buffer.alloc(32, 7).toString('base64'))
-
-const SETS = {
-  oncall: { groups: ['oncall'] },
-  owners: { groups: ['owners'] },
-  officers: { groups: ['security'] },
-  keepers: { groups: ['keepers'] },
-  reviewers: { groups: ['audit'] },
-}
-const ONE_OF_EACH = [
-  { set: 'oncall', count: 1 },
-  { set: 'owners', count: 1 },
-]
-const PARTS = {
-  sets: SETS,
-  security_officers: ['officers'],
-  target_owners: ['keepers'],
-  reviewers: ['reviewers'],
-  ticket_required: false,
-  max_live: 100,
-}
-const POLICIES: Record<LaneName, Record<string, unknown>> = {
-  break_glass: { ...PARTS, approvals: { all_of: ONE_OF_EACH } },
-  sealed: { ...PARTS, approvals: { all_of: ONE_OF_EACH }, sealed: true },
-  standard: {
-    ...PARTS,
-    lane: 'standard',
-    approvals: { any_of: ONE_OF_EACH },
-    pending_ttl: '15m',
-    deny_threshold: 2,
-    narrowing_keeps_votes: true,
-  },
-}
 
 /** On a clock that stands still, so that "just before" and "just after" a deadline are what they say. */
 export async function openGrantWorld(): Promise<GrantWorld> {
@@ -91,12 +71,14 @@ export async function openGrantWorld(): Promise<GrantWorld> {
       insertMount(db, { id: newId(), path, type: 'oidc', description: '', config: {}, options: null }),
     )
   }
+  const refuses = { begin: false }
   const servers = [
-    await openServer(lease, lease, 'one'),
-    await openServer(lease, await lease.process('second'), 'two'),
+    await openServer(lease, lease, 'one', refuses),
+    await openServer(lease, await lease.process('second'), 'two', refuses),
   ] as const
   const [first] = servers
   let asks = 0
+  let now = await test.now()
 
   const writeRole = (number: number, defaultTtlSeconds: number) =>
     lease.roles.write(lease.mount, `app-${number}`, {
@@ -115,9 +97,16 @@ export async function openGrantWorld(): Promise<GrantWorld> {
   return {
     lease,
     servers,
+    refuses,
+    now: () => now,
+    async advance(seconds) {
+      if (seconds === 0) return
+      await test.advance(seconds)
+      now = new Date(now.getTime() + seconds * 1_000)
+    },
     async ask(lane) {
       asks += 1
-      const [number, requester] = [asks, `rita-${asks}`]
+      const number = asks
       await lease.enrolment.write(lease.mount, `db-${number}`, {
         plugin: 'fake-database-plugin',
         verify: true,
@@ -133,11 +122,11 @@ export async function openGrantWorld(): Promise<GrantWorld> {
         reason: 'orders are stuck in the queue since 02:40',
         ticket: '',
         durationSeconds: undefined,
-        lane: lane === 'sealed' ? ('sealed' as const) : undefined,
+        lane: ASKED_LANE[lane],
       }
-      const actor = actorFor('rita', 'key', await test.now(), requester)
+      const actor = actorFor('rita', 'key', now, number)
       const { id } = await asRequest(() => first.requests.submit(ask, { actor, idempotencyKey: undefined }))
-      return { id, lane, requester, number }
+      return { id, lane, requester: idOf('rita', number), number }
     },
     async grant(id) {
       const grant = await findGrant(test.ledger, id)
@@ -148,12 +137,13 @@ export async function openGrantWorld(): Promise<GrantWorld> {
     editRole: async ({ number }) => {
       await writeRole(number, 61)
     },
+    retire: ({ number }) => lease.enrolment.remove(lease.mount.id, `db-${number}`, true),
     async round({ process, access }) {
       await process.sweep.once()
       await process.ender.idle()
       await access.due.sweep()
     },
-    actor: async (name, login, { requester }) => actorFor(name, login, await test.now(), requester),
+    actor: (name, login, { number }) => actorFor(name, login, now, number),
     close: () => lease.close(),
   }
 }
@@ -174,29 +164,35 @@ async function openServer(
   { test, target }: LeaseWorld,
   process: LeaseProcess,
   worker: string,
+  refuses: { begin: boolean },
 ): Promise<GrantServer> {
   const bare = test.another()
   const ledger = auditedLedger(bare, openTrail(bare))
   const moves = createMoves({ ledger, tell })
   const secrets = builtinSecretStore(sealedSecrets(bare), { masterKey: MASTER_KEY })
+  const heard: Heard = { targets: [], looks: [] }
   const before = createRequests({
     ledger,
     moves,
-    checkTicket: async () => 'verified',
+    checkTicket: async () => ({ state: 'verified', onCall: null }),
     checkFields: () => {},
     accessActions: ACCESS_ACTIONS,
+    log,
   })
   const { issue, ender, mounts, targets } = process
   const access = createAccess({
-    ...{ ledger, moves, issue, ender, log, worker },
+    ...{ ledger, moves, ender, log, worker },
+    issue: (ask) =>
+      refuses.begin ? Promise.reject(new BrokerError('target_failed', 'issuing is paused')) : issue(ask),
     signer: await openSigner(secrets, 'test-installation'),
     grantLeases: createGrantLeases({ ledger, targets, engineTypes: [target.type], log }),
     findMount: mounts.find,
     connectFacts: () => null,
-    wake: () => {},
+    wake: (targetId) => void heard.targets.push(targetId),
     wakeAt: () => {},
-    wakeLook: () => {},
+    wakeLook: (at) => void (at && heard.looks.push(at.getTime())),
     lookAtWaiting: before.lookAtWaiting,
+    onCall: before.onCall,
   })
-  return { requests: before, access, moves, process, policies: createPolicyBook({ ledger, secrets }) }
+  return { requests: before, access, moves, process, policies: createPolicyBook({ ledger, secrets }), heard }
 }

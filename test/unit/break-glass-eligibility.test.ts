@@ -127,11 +127,18 @@ describe('a set holds', () => {
     expect(inSet({ subjects: [''] }, { ...ALICE, subject: '' })).toBe(false)
   })
 
+  test('nobody whose issuer lets them be called like a subject of another mount', () => {
+    const mallory = { ...ALICE, subject: 'oidc#alice', mount: 'auth/other/' }
+    expect(inSet({ subjects: ['oidc#alice'] }, mallory)).toBe(false)
+    expect(inSet({ subjects: ['other#oidc#alice'] }, mallory)).toBe(true)
+  })
+
   test('nobody who is not named, whatever the names are', () => {
     const name = fc.string({ minLength: 1, maxLength: 8 })
     fc.assert(
       fc.property(fc.array(name), fc.array(name), fc.array(name), name, (groups, subjects, own, subject) => {
-        const isNamed = own.some((group) => groups.includes(group)) || subjects.includes(subject)
+        const isByName = !subject.includes('#') && subjects.includes(subject)
+        const isNamed = own.some((group) => groups.includes(group)) || isByName
         const isNamedAtMount = subjects.some((written) => written.endsWith(`#${subject}`))
         const isIn = inSet({ groups, subjects }, { ...ALICE, groups: own, subject })
         expect(isIn || isNamedAtMount).toBe(isNamed || isNamedAtMount)

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { urlFault } from '../../src/breakglass/notify/destinations.ts'
 import { headlineOf } from '../../src/breakglass/notify/events.ts'
+import { failureWords } from '../../src/breakglass/notify/failure.ts'
 import type { Message } from '../../src/breakglass/notify/message.ts'
 import { signatureOf } from '../../src/breakglass/notify/sign.ts'
 import { slackBody } from '../../src/breakglass/notify/slack.ts'
@@ -52,6 +53,34 @@ describe('a signature', () => {
   })
 })
 
+describe('a failure', () => {
+  const withCode = (code: string) => Object.assign(new Error('connect 10.1.2.3:443 hooks.inside'), { code })
+
+  test.each([
+    ['ECONNREFUSED', 'the connection was refused'],
+    ['ENOTFOUND', 'the name was not found'],
+    ['EAI_AGAIN', 'the name was not found'],
+    ['EHOSTUNREACH', 'it could not be reached'],
+    ['ECONNRESET', 'the connection was lost'],
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', expect.stringMatching(/^no TLS/)],
+    ['CERT_HAS_EXPIRED', expect.stringMatching(/^no TLS/)],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', expect.stringMatching(/^no TLS/)],
+    ['HPE_INVALID_CONSTANT', 'the answer was no HTTP'],
+    ['EMFILE', 'it could not be sent'],
+  ])('%s is told as what it is, and never where', (code, words) => {
+    const bare = withCode(code)
+    const wrapped = new Error(bare.message, { cause: bare })
+    const several = Object.assign(new AggregateError([bare, bare]), { code })
+    for (const error of [bare, wrapped, several]) expect(failureWords(error)).toEqual(words)
+  })
+
+  test('that is of no kind says nothing of itself', () => {
+    for (const error of [new Error('10.1.2.3'), '10.1.2.3', undefined, { code: 7 }]) {
+      expect(failureWords(error)).toBe('it could not be sent')
+    }
+  })
+})
+
 describe('a Slack message', () => {
   /** Every text that Slack reads as markup. */
   const markup = (value: unknown, inPlain = false): string[] => {
@@ -87,6 +116,14 @@ describe('a Slack message', () => {
         for (const one of markup(body)) expect(one).not.toMatch(/[<>@*`~_]|https?:/)
       }),
     )
+  })
+
+  test('says to those who are asked later who has agreed, in plain text', () => {
+    const { blocks } = slackBody(message({}, { sets: ['owners'], approved_by: ['Ben', '<!channel>'] }))
+    expect(blocks).toContainEqual({
+      type: 'section',
+      text: { type: 'plain_text', text: 'Approved so far by: Ben, <!channel>', emoji: false },
+    })
   })
 
   test('fits what Slack takes, however long the texts are', () => {

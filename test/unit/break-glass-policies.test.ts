@@ -8,6 +8,8 @@ const LEAST = {
   security_officers: ['security'],
 }
 
+const HOOK = { name: 'x', type: 'webhook', url: 'https://x.example/' }
+
 const policyOf = (written: Record<string, unknown>): Policy => ({
   id: 'p',
   name: 'orders',
@@ -88,9 +90,16 @@ describe('a policy', () => {
     ['ticket_pattern', { ticket_pattern: '(a+)+$' }],
     ['ticket_check_url', { ticket_check_url: 'http://incidents.example/' }],
     ['allow_from', { allow_from: ['10.0.0.0/33'] }],
+    ['on_call', { on_call: { set: 'oncall', roles: ['*'] } }],
     ['requesters', { requesters: { kinds: ['workload'] } }],
     ['notify', { notify: [{ name: 'x', type: 'webhook', url: 'file:///etc/passwd' }] }],
     ['notify', { notify: [{ name: 'x', type: 'webhook', url: 'https://x.example/', events: ['nothing'] }] }],
+    ['notify', { notify: [{ ...HOOK, sets: [] }] }],
+    ['notify', { notify: [{ ...HOOK, sets: ['nobody'] }] }],
+    ['notify', { approver_sets_escalation: ['oncall', 'oncall'], notify: [{ ...HOOK, sets: ['security'] }] }],
+    ['approver_sets_escalation', { approver_sets_escalation: ['oncall', 'security', 'oncall', 'security'] }],
+    ['roles', { control_group: true, roles: ['database/*'] }],
+    ['roles', { control_group: true, roles: ['database/creds/a', 'database/static-creds/b'] }],
     ['sets', { sets: { oncall: { groups: ['oncall'], everyone: true } } }],
   ])('is refused by the name of the field: %s of %j', (field, changes) => {
     expect(() => checkPolicy({ ...LEAST, ...changes })).toThrow(

@@ -1,7 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { matchesPattern, patternFault } from '../../src/breakglass/pattern.ts'
-import { isMet, type Quorum, quorumFault, quorumWords, type Voter } from '../../src/breakglass/quorum.ts'
+import { checkPolicy, type Policy } from '../../src/breakglass/policies.ts'
+import {
+  isMet,
+  progressOf,
+  type Quorum,
+  quorumFault,
+  quorumWords,
+  type Voter,
+} from '../../src/breakglass/quorum.ts'
+import { quorumOf } from '../../src/breakglass/view.ts'
+import type { GrantVote } from '../../src/ledger/grant-votes.ts'
+import type { Grant } from '../../src/ledger/grants.ts'
 
 const SETS = ['a', 'b', 'c'] as const
 
@@ -60,6 +71,85 @@ describe('a quorum', () => {
         expect(isMet(quorum, 2, again)).toBe(before)
       }),
     )
+  })
+
+  test('says how far it is, of the way that lacks the fewest people', () => {
+    fc.assert(
+      fc.property(tree, people, (quorum, voters) => {
+        const { needed, have, met } = progressOf(quorum, voters)
+        expect(met).toBe(isMet(quorum, 0, voters))
+        expect(have).toBeLessThanOrEqual(Math.min(needed, voters.length))
+        // So many people of every set would do, and one fewer would not.
+        const more = (count: number) =>
+          Array.from({ length: count }, (_, i) => ({ person: `more-${i}`, sets: [...SETS] }))
+        expect(isMet(quorum, 0, [...voters, ...more(needed - have)])).toBe(true)
+        if (!met) expect(isMet(quorum, 0, [...voters, ...more(needed - have - 1)])).toBe(false)
+      }),
+      { numRuns: 500 },
+    )
+    const either: Quorum = {
+      any_of: [
+        { set: 'a', count: 1 },
+        { set: 'b', count: 2 },
+      ],
+    }
+    expect(progressOf(either, [])).toEqual({ needed: 1, have: 0, met: false })
+    const both: Quorum = {
+      all_of: [
+        { set: 'a', count: 1 },
+        { set: 'b', count: 1 },
+      ],
+    }
+    expect(progressOf(both, [{ person: 'ann', sets: ['a', 'b'] }])).toEqual({
+      needed: 2,
+      have: 1,
+      met: false,
+    })
+  })
+
+  test('is shown in its own shape, so that it can be seen which part has no use for more', () => {
+    const one = (set: string) => ({ set, count: 1 })
+    const { spec } = checkPolicy({
+      roles: ['database/creds/*'],
+      sets: { a: { groups: ['ga'] }, b: { groups: ['gb'] }, c: { groups: ['gc'], subjects: ['cyd', 'dan'] } },
+      approvals: { all_of: [{ any_of: [one('a'), { set: 'b', count: 2 }] }, one('c')] },
+      security_officers: ['a'],
+    })
+    const voteOf = (name: string, ...sets: string[]) =>
+      ({
+        ...{ round: 0, decision: 'approve', planHash: 'h', endedAt: null, sets },
+        voter: {
+          id: name,
+          kind: 'human',
+          subject: name,
+          display_name: name,
+          mount: 'auth/oidc/',
+          person: '',
+        },
+      }) as unknown as GrantVote
+    const seen = (...votes: GrantVote[]) =>
+      quorumOf({ grant: { lane: 'break_glass', planHash: 'h' } as Grant, policy: { spec } as Policy, votes })
+    const leaf = (set: string, needed: number, voters: string[], may: string[]) => ({
+      ...{ set, needed, have: voters.length, met: voters.length >= needed },
+      ...{ voters, may_still_vote: may },
+    })
+    expect(seen(voteOf('ann', 'a'))).toMatchObject({
+      met: false,
+      approvers: 1,
+      tree: {
+        ...{ needed: 2, have: 1, met: false },
+        all_of: [
+          {
+            ...{ needed: 1, have: 1, met: true },
+            any_of: [leaf('a', 1, ['ann'], ['ga']), leaf('b', 2, [], ['gb'])],
+          },
+          leaf('c', 1, [], ['gc', 'cyd', 'dan']),
+        ],
+      },
+    })
+    const both = seen(voteOf('cyd', 'a', 'c'))
+    expect(both).toMatchObject({ met: false, tree: { needed: 2, have: 1, met: false } })
+    expect(seen(voteOf('cyd', 'c'), voteOf('ann', 'a')).tree).toMatchObject({ needed: 2, have: 2, met: true })
   })
 
   test('takes so many people in all, and counts none who are in no set of it', () => {

@@ -70,7 +70,9 @@ describe('the machine', () => {
   })
 
   test('has no vote by a requester, and none by our own hands', () => {
-    const votes = ['approve', 'narrow', 'witness', 'deny', 'extend', 'ratify', 'resume', 'review_ok']
+    const votes = [
+      ...['approve', 'narrow', 'witness', 'deny', 'extend', 'ratify', 'resume', 'review_ok', 'on_call_vote'],
+    ]
     for (const { event, who } of TRANSITIONS.filter(({ event }) => votes.includes(event))) {
       expect([event, who.filter((one) => one === 'requester' || one === 'system')]).toEqual([event, []])
     }

@@ -2,14 +2,28 @@ import { describe, expect, test } from 'vitest'
 import { draftOf, forgetDraft, keepDraft } from '../../src/console/ask-draft.ts'
 import {
   askable,
+  askBody,
   askProblems,
+  askRefusals,
   type EligiblePolicy,
   emptyAsk,
   restoredAsk,
 } from '../../src/console/ask-limits.ts'
-import { ACTIONS, sayingOf } from '../../src/console/grant-actions.ts'
-import type { Quorum, ShortGrant } from '../../src/console/grant-types.ts'
-import { canHelp, deadlineOf, isAccessOver, tellingSets } from '../../src/console/words.ts'
+import { othersWords } from '../../src/console/ask-namespaces.ts'
+import { ACTIONS, type ActionSpec, isInQuestion, sayingOf } from '../../src/console/grant-actions.ts'
+import type { GrantAction, PlanRole, Quorum, ShortGrant } from '../../src/console/grant-types.ts'
+import {
+  canHelp,
+  deadlineOf,
+  decisionWords,
+  endWords,
+  isAccessOver,
+  isEndReason,
+  roleWords,
+  stepsWords,
+  tellingParts,
+  voterWords,
+} from '../../src/console/words.ts'
 
 const NOW = Date.parse('2026-11-23T02:40:00.000Z')
 const at = (seconds: number) => new Date(NOW + seconds * 1_000).toISOString()
@@ -21,6 +35,7 @@ const ROLE = {
   privileges: [],
   revocability: 'immediate',
   environment: null,
+  kubernetes_namespaces: null,
 }
 const POLICY: EligiblePolicy = {
   name: 'prod',
@@ -108,6 +123,73 @@ describe('what may be asked for', () => {
   })
 })
 
+describe('roles that may be had in one of several namespaces', () => {
+  const role = (path: string, choice: { listed?: string[]; any?: boolean; selector?: string }) => ({
+    ...ROLE,
+    path,
+    engine: 'kubernetes',
+    kubernetes_namespaces: { listed: [], any: false, selector: '', ...choice },
+  })
+  const [listed, labelled] = [
+    role('kubernetes/creds/listed', { listed: ['shop', 'bank'] }),
+    role('kubernetes/creds/labelled', { selector: 'team=shop' }),
+  ]
+  const policy = { ...POLICY, roles: [ROLE, listed, labelled] }
+  const form = { ...emptyAsk(policy), reason: 'orders', roles: [ROLE.path, listed.path, labelled.path] }
+  const problemsOf = (namespaces: Record<string, string>) =>
+    askProblems(policy, { ...form, namespaces }).namespaces ?? {}
+
+  test('are asked for with where, each of them, and nothing else is', () => {
+    expect(Object.keys(problemsOf({}))).toEqual([listed.path, labelled.path])
+    expect(Object.keys(problemsOf({ [listed.path]: 'elsewhere', [labelled.path]: 'shop' }))).toEqual([
+      listed.path,
+    ])
+    expect(Object.keys(problemsOf({ [listed.path]: 'bank', [labelled.path]: 'No Name' }))).toEqual([
+      labelled.path,
+    ])
+    const namespaces = { [listed.path]: 'bank', [labelled.path]: ' shop ', 'kubernetes/creds/gone': 'x' }
+    expect(problemsOf(namespaces)).toEqual({})
+    expect(askBody(policy, { ...form, namespaces }).roles).toEqual([
+      ROLE.path,
+      { path: listed.path, kubernetes_namespace: 'bank' },
+      { path: labelled.path, kubernetes_namespace: 'shop' },
+    ])
+  })
+
+  test('are not asked about while they are not chosen, nor kept by a draft of before there were any', () => {
+    expect(askProblems(policy, { ...form, roles: [ROLE.path] })).toEqual({})
+    const { namespaces: _, ...old } = form
+    expect(restoredAsk(policy, old as typeof form).namespaces).toEqual({})
+  })
+
+  test('say what will do besides those listed', () => {
+    const words = [
+      { any: true },
+      { any: true, listed: ['a'] },
+      { selector: 'x=y' },
+      { selector: 'x=y', listed: ['a'] },
+    ]
+    expect(words.map((choice) => othersWords(role('', choice).kubernetes_namespaces))).toEqual([
+      'Any of the cluster',
+      'One of the list, or any other of the cluster',
+      'One whose labels match x=y',
+      'One of the list, or one whose labels match x=y',
+    ])
+  })
+
+  test('what the server refuses stands at the field that it names', () => {
+    const refused = (text: string) => askRefusals([`Field validation failed: field ${text}`], form)
+    const why = "kubernetes_namespace 'x' is not present in role's allowed_kubernetes_namespaces"
+    expect(refused(`"roles" "${listed.path}": ${why}`)).toEqual({ namespaces: { [listed.path]: why } })
+    expect(refused('"roles" the sealed lane opens one target')).toEqual({
+      roles: 'the sealed lane opens one target',
+    })
+    expect(refused('"duration" may be 4h at most')).toEqual({ minutes: 'may be 4h at most' })
+    expect(refused('"lane" the policy has no sealed lane')).toEqual({})
+    expect(askRefusals(['you are blocked'], form)).toEqual({})
+  })
+})
+
 describe('credentials on the screen', () => {
   test.each([
     ['approved', null, false],
@@ -124,20 +206,32 @@ describe('credentials on the screen', () => {
 })
 
 describe('a request on the page', () => {
+  const specOf = (name: GrantAction) => ACTIONS.find(({ action }) => action === name) as ActionSpec
+
   const set = (name: string, have: number) => ({
     set: name,
     needed: 1,
     have,
+    met: have > 0,
     voters: [],
     may_still_vote: [name],
   })
 
   test('asks only sets that can still help, and is silent about those it did without', () => {
-    const [full, none] = [set('security', 1), set('owner', 0)]
-    const open = { met: false, tree: [full, none] } as unknown as Quorum
-    expect(open.tree.map((one) => canHelp(open, one))).toEqual([false, true])
-    expect(tellingSets(open)).toEqual(open.tree)
-    expect(tellingSets({ ...open, met: true })).toEqual([full])
+    const both = [set('security', 1), set('owner', 0)]
+    const tree = { all_of: both, needed: 2, have: 1, met: false }
+    const open = { met: false, tree } as unknown as Quorum
+    expect(both.map((one) => canHelp(open, one))).toEqual([false, true])
+    expect(tellingParts(open, both)).toEqual(both)
+    expect(tellingParts({ met: true }, both)).toEqual([both[0]])
+  })
+
+  test('names the namespace of a role of a cluster, and who was told one after another', () => {
+    const role = { name: 'debug', path: 'k8s/prod/creds/debug', target: 'config', engine: 'kubernetes' }
+    const placed = { ...role, kubernetes_namespace: 'shop' } as PlanRole
+    expect(roleWords(placed)).toBe('debug on k8s/prod, namespace shop')
+    expect(roleWords({ ...role, engine: 'mysql' } as PlanRole)).toBe('debug on config')
+    expect(stepsWords([['oncall'], ['owners', 'officers']])).toBe('oncall; then owners and officers')
   })
 
   test('says when its review is due, and from then on when it is overdue', () => {
@@ -146,8 +240,29 @@ describe('a request on the page', () => {
     expect(deadlineOf(grant, NOW + 60_000)).toEqual({ at: at(120), label: 'review due; overdue in' })
   })
 
+  test('a vote that no person cast says so, and an end is in words', () => {
+    const voter = { display_name: 'incident system', subject: '', mount: '' }
+    expect(voterWords({ decision: 'on_call', voter })).toBe('The incident system')
+    expect(voterWords({ decision: 'approve', voter })).toBe('incident system')
+    expect(decisionWords('on_call')).toBe('found the requester on call')
+    expect([null, 'returned', 'new_word'].map(endWords)).toEqual(['', 'given back', 'new word'])
+    expect([isEndReason('expired'), isEndReason('constructor')]).toEqual([true, false])
+  })
+
+  test('says why one may not do what there is to do, and nothing of what there is not', () => {
+    expect(isInQuestion(specOf('ratify'), { ratification: 'none' }, [])).toBe(false)
+    expect(isInQuestion(specOf('ratify'), { ratification: 'due' }, [])).toBe(true)
+    expect(isInQuestion(specOf('approve-extension'), { ratification: 'none' }, [{ state: 'denied' }])).toBe(
+      false,
+    )
+    expect(isInQuestion(specOf('approve-extension'), { ratification: 'none' }, [{ state: 'pending' }])).toBe(
+      true,
+    )
+    expect(isInQuestion(specOf('approve'), { ratification: 'none' }, [])).toBe(true)
+  })
+
   test('does not say that access ends where none began', () => {
-    const closed = ACTIONS.find(({ action }) => action === 'incident-closed') as (typeof ACTIONS)[number]
+    const closed = specOf('incident-closed')
     expect(sayingOf(closed, { state: 'pending' }).confirm).toBe('Close the request for')
     expect(sayingOf(closed, { state: 'active' }).confirm).toBe('End access to')
   })

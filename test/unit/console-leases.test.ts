@@ -157,7 +157,8 @@ describe('revoking many', () => {
   })
 
   test('names the targets, most leases first', () => {
-    expect(byTarget([{ target: 'b' }, { target: 'a' }, { target: 'b' }, { target: 'c' }])).toEqual([
+    const on = (target: string) => ({ target, engine: 'mysql', path: 'db/creds/r' })
+    expect(byTarget([on('b'), on('a'), on('b'), on('c')])).toEqual([
       { target: 'b', count: 2 },
       { target: 'a', count: 1 },
       { target: 'c', count: 1 },

@@ -11,10 +11,17 @@ import {
 import { countdownText, durationWords, makeServerClock, secondsUntil } from '../../src/console/clock.ts'
 import { type Credential, commandFor, partsOf } from '../../src/console/commands.ts'
 import { ACTIONS, actionBody, isAboutLogin, TEXT_MAX, textProblems } from '../../src/console/grant-actions.ts'
-import type { Grant, Plan, PlanRole, Quorum, Vote } from '../../src/console/grant-types.ts'
+import type { Grant, Plan, PlanRole, Quorum, QuorumPart, Vote } from '../../src/console/grant-types.ts'
 import { narrowingProblem, narrowOf, wholePlan } from '../../src/console/narrowing.ts'
 import { concerns } from '../../src/console/topics.ts'
-import { askWords, changesOf, deadlineOf, openSets, withLocalTimes } from '../../src/console/words.ts'
+import {
+  askWords,
+  changesOf,
+  deadlineOf,
+  missingWords,
+  openSets,
+  withLocalTimes,
+} from '../../src/console/words.ts'
 
 const NOW = '2026-11-23T02:40:00.000Z'
 const at = (seconds: number) => new Date(Date.parse(NOW) + seconds * 1_000).toISOString()
@@ -175,7 +182,7 @@ const PLAN: Plan = {
 const POLICY: EligiblePolicy = {
   name: 'prod',
   lane: 'break_glass',
-  roles: PLAN.roles,
+  roles: PLAN.roles.map((one) => ({ ...one, kubernetes_namespaces: null })),
   limits: {
     reason_min_length: 20,
     ticket_required: true,
@@ -309,9 +316,10 @@ describe('a request in words', () => {
   const requester = { id: 'p', kind: 'human', display_name: 'alice', subject: 'a', mount: 'm' }
 
   test('says who asks for what, where and how long', () => {
-    expect(askWords({ requester, plan: PLAN, duration_seconds: 1_800 })).toBe(
-      'alice asks for a on orders and b on payments for 30 minutes',
-    )
+    const asked = { requester, plan: PLAN, duration_seconds: 1_800 }
+    const what = 'a on orders and b on payments for 30 minutes'
+    expect(askWords({ ...asked, state: 'pending' })).toBe(`alice asks for ${what}`)
+    expect(askWords({ ...asked, state: 'active' })).toBe(`alice asked for ${what}`)
   })
 
   test('tells what changed since a vote', () => {
@@ -325,17 +333,33 @@ describe('a request in words', () => {
   })
 
   test('who may still vote is of the sets that are short; of any, where only people are', () => {
-    const set = (name: string, have: number) => ({
-      set: name,
-      needed: 1,
-      have,
+    const set = (name: string, have: number, needed = 1): QuorumPart => ({
+      ...{ set: name, needed, have, met: have >= needed },
       voters: [],
       may_still_vote: [],
     })
-    const short = { tree: [set('a', 1), set('b', 0)] } as unknown as Quorum
-    const full = { tree: [set('a', 1), set('b', 2)] } as unknown as Quorum
-    expect(openSets(short)).toEqual([set('b', 0)])
-    expect(openSets(full)).toEqual(full.tree)
+    const all = (...parts: QuorumPart[]): QuorumPart => ({
+      ...{ needed: 2, have: 1, met: false },
+      all_of: parts,
+    })
+    const any = (met: boolean, ...parts: QuorumPart[]): QuorumPart => ({
+      ...{ needed: 1, have: met ? 1 : 0, met },
+      any_of: parts,
+    })
+    const open = (tree: QuorumPart) => openSets({ tree } as Quorum).map((one) => one.set)
+    expect(open(all(set('a', 1), set('b', 0)))).toEqual(['b'])
+    expect(open(all(set('a', 1), set('b', 2)))).toEqual(['a', 'b'])
+    expect(open(all(any(true, set('a', 1), set('b', 0)), set('c', 0)))).toEqual(['c'])
+    expect(open(any(false, set('a', 0), set('b', 0)))).toEqual(['a', 'b'])
+    expect(openSets({ tree: null } as Quorum)).toEqual([])
+
+    expect(missingWords(any(false, set('owner', 0), set('managers', 0, 2)))).toBe(
+      '1 of owner, or 2 of managers',
+    )
+    expect(missingWords(all(set('a', 0), any(true, set('b', 1), set('c', 0))))).toBe('1 of a')
+    expect(missingWords(all(set('a', 1, 2), set('b', 0)))).toBe('1 more of a and 1 of b')
+    expect(missingWords(all(set('a', 1), set('b', 1)))).toBe('1 more of a or b')
+    expect(missingWords(any(true, set('a', 1), set('b', 0)))).toBe('')
   })
 
   test("a time in the server's words is shown in the reader's zone", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ShortGrant } from '../../src/console/grant-types.ts'
+import type { Grant, ShortGrant } from '../../src/console/grant-types.ts'
 import {
   bodyOf,
   byUrgency,
@@ -10,7 +10,14 @@ import {
   type ReviewForm,
 } from '../../src/console/pages/reviews/review.ts'
 
-const GRANT = { ticket_state: 'verified', force_rotation: false, plan_hash: 'hash', version: 4 } as const
+const GRANT = {
+  ticket_state: 'verified' as const,
+  force_rotation: false,
+  plan_hash: 'hash',
+  version: 4,
+  events: [{}, {}] as Grant['events'],
+  hasRead: true,
+}
 
 const allTicked: ReviewForm = {
   ...emptyForm(),
@@ -29,6 +36,14 @@ describe('the form of a review', () => {
       const form = { ...allTicked, checks: { ...allTicked.checks, [name]: false } }
       expect(problemsOf(form, GRANT)).toEqual({ checks: expect.any(String) })
     }
+  })
+
+  test('nothing is as it should be to somebody who has not opened the log', () => {
+    const unread = { ...GRANT, hasRead: false }
+    expect(problemsOf(allTicked, unread)).toEqual({ checks: expect.stringContaining('Open the log') })
+    expect(bodyOf(allTicked, unread)).not.toHaveProperty('events_seen')
+    const flagged: ReviewForm = { ...emptyForm(), outcome: 'flagged', finding: 'made up', caseId: 'SEC-1' }
+    expect(problemsOf(flagged, unread)).toEqual({})
   })
 
   test('a ticket that was never verified has to be looked up, unless it is flagged', () => {
@@ -67,6 +82,7 @@ describe('the form of a review', () => {
       ticket_verified: false,
       plan_hash: 'hash',
       version: 4,
+      events_seen: 2,
     })
   })
 })

@@ -40,6 +40,9 @@ describe('a JWT configuration', () => {
       jwks_pairs: [],
       oidc_discovery_url: '',
       oidc_discovery_ca_pem: '',
+      event_audience: [],
+      event_issuer: '',
+      event_jwks_url: '',
     })
   })
 

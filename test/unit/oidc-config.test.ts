@@ -45,6 +45,9 @@ describe('the configuration of a mount where people log in', () => {
       jwks_ca_pem: '',
       jwks_pairs: [],
       jwt_validation_pubkeys: [],
+      event_audience: [],
+      event_issuer: '',
+      event_jwks_url: '',
     })
     expect(clientSecret?.reveal()).toBe('not to be stored here')
     expect(JSON.stringify({ config, clientSecret })).not.toContain('not to be stored here')

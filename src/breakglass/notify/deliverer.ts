@@ -1,36 +1,46 @@
-import { aJob, onBehalfOf } from '../../audit/request.ts'
 import { findBreakGlassPolicy, findBreakGlassPolicyById } from '../../ledger/break-glass-policies.ts'
 import type { Ledger } from '../../ledger/db.ts'
-import { noteGrant } from '../../ledger/grants.ts'
 import {
   type ClaimedNotification,
   claimNotifications,
   type DestinationKey,
   dueDestinations,
+  putOffNotifications,
   releaseNotifications,
   settleNotification,
 } from '../../ledger/notifications.ts'
 import { backoffMs } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
 import type { Sensitive } from '../../lib/sensitive.ts'
+import { oneAtATime } from '../../queue/one-at-a-time.ts'
 import { type Destination, destinationSecret, destinationsOf } from './destinations.ts'
 import type { Message } from './message.ts'
+import { recordFailure } from './record.ts'
 import { type Send, type Sent, send as sendOverHttp } from './send.ts'
 
 /** Sends what is to be told. */
 export type Deliverer = {
-  /** One piece of work for each destination for which something is due: none waits for another. */
+  /** One piece of work for each destination for which something is due: none waits for another, and none fails. */
   due(): Promise<{ name: string; run: () => Promise<void> }[]>
-  /** Gives up what is being sent; it is sent again by whoever comes next. */
-  stop(): void
+  /** Begins all of that, and waits for nobody: for wake-ups. */
+  begin(): Promise<void>
+  /** Gives up what is being sent, and resolves when nothing is; it is sent again by whoever comes next. */
+  stop(): Promise<void>
 }
+
+/** As wake-ups for deliveries are known in the queue: no target has it. */
+export const DELIVERIES_WAKEUP = 'deliveries'
 
 type Parts = {
   ledger: Ledger
   /** What the built-in store has under a name. */
   secretOf(name: string): Promise<Sensitive | undefined>
+  /** Has somebody look again in so long: something is due then. */
+  wakeIn(ms: number): void
   /** This process's name in claims. */
   worker: string
+  log: Logger
   send?: Send
 }
 
@@ -41,19 +51,43 @@ const CLAIM_SECONDS = 120
 /** Then it is old news, and stays in the log as failed. */
 const GIVE_UP_SECONDS = 24 * 3_600
 
-export function createDeliverer({ ledger, secretOf, worker, send = sendOverHttp }: Parts): Deliverer {
+export function createDeliverer({ send = sendOverHttp, ...rest }: Parts): Deliverer {
+  const { ledger, log } = rest
   const stopping = new AbortController()
-  const parts = { ledger, secretOf, worker, send, stopping: stopping.signal }
-  return {
-    async due() {
-      const keys = await dueDestinations(ledger, DESTINATIONS_AT_ONCE)
-      return keys.map((key) => ({
-        name: `telling ${key.destination} of ${key.policy}`,
-        run: () => drain(parts, key),
-      }))
-    },
-    stop: () => stopping.abort(),
+  const parts = { ...rest, send, stopping: stopping.signal }
+  const inHand = new Set<string>()
+  const work = oneAtATime(async (key) => {
+    inHand.add(key)
+    await drain(parts, keyOf(key)).catch((error) =>
+      log.error({ error: messageOf(error) }, `telling ${key} failed; the next sweep tries again`),
+    )
+    inHand.delete(key)
+  })
+  const due = async () => {
+    // Those in hand may have more that is due: they must not take the places of others.
+    const keys = await dueDestinations(ledger, DESTINATIONS_AT_ONCE + inHand.size)
+    return keys.map((key) => ({
+      name: `telling ${key.destination} of ${key.policy}`,
+      run: () => work.run(textOf(key)),
+    }))
   }
+  return {
+    due,
+    async begin() {
+      for (const { run } of await due()) void run()
+    },
+    async stop() {
+      stopping.abort()
+      await work.drain()
+    },
+  }
+}
+
+/** Neither name has a slash in it. */
+const textOf = ({ policy, destination }: DestinationKey): string => `${policy}/${destination}`
+const keyOf = (text: string): DestinationKey => {
+  const [policy = '', destination = ''] = text.split('/')
+  return { policy, destination }
 }
 
 type Sending = Required<Parts> & { stopping: AbortSignal }
@@ -70,6 +104,9 @@ async function drain(parts: Sending, key: DestinationKey): Promise<void> {
       const ids = claimed.slice(at + 1).map(({ id }) => id)
       const waitMs = stopping.aborted ? 0 : backoffMs(notification.attempts + 1)
       await releaseNotifications(ledger, { ids, worker, waitMs })
+      if (stopping.aborted) return
+      await putOffNotifications(ledger, key, waitMs)
+      parts.wakeIn(waitMs)
       return
     }
   }
@@ -89,7 +126,12 @@ async function tryOnce(
     return { delivered: false, status: null, error: 'the policy has no such destination any more' }
   }
   const sent = await trying().catch(
-    (error): Sent => ({ delivered: false, status: null, error: messageOf(error) }),
+    (error): Sent => ({
+      delivered: false,
+      status: null,
+      error: 'its address or its key could not be read',
+      cause: messageOf(error),
+    }),
   )
   const { id } = notification
   if (sent.delivered) {
@@ -125,30 +167,4 @@ async function destinationOf(
     if (to) return { to, key: await secretOf(destinationSecret(row.id, destination)) }
   }
   return undefined
-}
-
-/** On the audit log each time; on the record of the grant the first time, and when it is given up. */
-async function recordFailure(
-  { ledger, worker }: Sending,
-  { policy, destination }: DestinationKey,
-  { id, grantId, event, attempts }: ClaimedNotification,
-  { status, error, final }: Extract<Sent, { delivered: false }> & { final: boolean },
-): Promise<void> {
-  const failure = { destination, policy, told: event, error, attempts: attempts + 1, given_up: final }
-  const job = aJob(() => ({
-    type: 'system',
-    what: { operation: 'notify' },
-    outcome: { error: 'delivery_failed', message: error },
-    details: { grant_id: grantId, notification: id, ...failure },
-  }))
-  const waitMs = backoffMs(attempts + 1)
-  const state = final ? 'failed' : 'waiting'
-  await onBehalfOf(job, () =>
-    ledger.transaction(async (db) => {
-      const settled = await settleNotification(db, { id, worker, state, status, error, waitMs })
-      if (settled > 0 && (attempts === 0 || final)) {
-        await noteGrant(db, grantId, { event: 'delivery_failed', actor: null, detail: failure })
-      }
-    }),
-  )
 }

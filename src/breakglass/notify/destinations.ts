@@ -8,12 +8,20 @@ export type Destination = {
   url: string
   /** Absent: all. */
   events?: readonly GrantEvent[]
+  /** Asked to decide when one of these sets is, and not before. Absent: from the first. */
+  sets?: readonly string[]
 }
 
 /** As a policy keeps them; empty where it names none. */
 export function destinationsOf({ notify }: Readonly<Record<string, unknown>>): readonly Destination[] {
   return Array.isArray(notify) ? (notify as Destination[]) : []
 }
+
+/** Which sets a policy has asked first, and which after them. */
+export const stepsOf = ({
+  approver_sets_escalation: steps,
+}: Readonly<Record<string, unknown>>): readonly (readonly string[])[] =>
+  Array.isArray(steps) ? (steps as string[][]) : []
 
 /** The name in the built-in store of the key that messages to a destination of this policy version are signed with. */
 export const destinationSecret = (policyId: string, destination: string): string =>

@@ -5,6 +5,7 @@ const HEADLINES: Partial<Record<GrantEvent, string>> = {
   submit_sealed: 'SEALED emergency access is asked for',
   escalate: 'nobody has decided yet: the next approvers are asked',
   approve: 'a request got an approval',
+  on_call_vote: 'the requester is on call: the incident system votes for a request',
   narrow: 'a request was narrowed',
   witness: 'a sealed request was witnessed',
   deny: 'a request was denied',

@@ -2,14 +2,18 @@ import { messageOf as errorText } from '../../lib/errors.ts'
 import { post } from '../../lib/post.ts'
 import type { Sensitive } from '../../lib/sensitive.ts'
 import { type Destination, urlFault } from './destinations.ts'
+import { failureWords } from './failure.ts'
 import type { Message } from './message.ts'
 import { signedHeaders } from './sign.ts'
 import { slackBody } from './slack.ts'
 
-/** `status` null: there was no answer. */
+/**
+ * `status` null: there was no answer. `error` says what kind of failure it was, for the record; `cause` is all that is
+ * known of it, for the log.
+ */
 export type Sent =
   | { delivered: true; status: number }
-  | { delivered: false; status: number | null; error: string }
+  | { delivered: false; status: number | null; error: string; cause?: string }
 
 export type Send = (
   to: Pick<Destination, 'type' | 'url'>,
@@ -19,7 +23,7 @@ export type Send = (
 ) => Promise<Sent>
 
 const TIMEOUT_MS = 10_000
-const ERROR_CHARACTERS = 300
+const CAUSE_CHARACTERS = 300
 
 /** Never rejects. Any 2xx says that it was taken; a redirect is followed nowhere, and what the answer says is not read. */
 export const send: Send = async ({ type, url }, message, key, stopping) => {
@@ -42,7 +46,8 @@ export const send: Send = async ({ type, url }, message, key, stopping) => {
     if (status >= 200 && status <= 299) return { delivered: true, status }
     return { delivered: false, status, error: `the answer was HTTP ${status}` }
   } catch (error) {
-    const text = timeout.aborted ? `no answer within ${TIMEOUT_MS / 1_000} s` : errorText(error)
-    return { delivered: false, status: null, error: text.slice(0, ERROR_CHARACTERS) }
+    const words = timeout.aborted ? `no answer within ${TIMEOUT_MS / 1_000} s` : failureWords(error)
+    const cause = errorText(error).slice(0, CAUSE_CHARACTERS)
+    return { delivered: false, status: null, error: words, cause }
   }
 }

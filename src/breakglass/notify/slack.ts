@@ -25,6 +25,7 @@ export function slackBody({ id, event, request, actor, detail }: Message): Slack
       ? []
       : [['Ticket', `${request.ticket} (${request.ticket_state})`] as [string, string]]),
     ...(comment === '' ? [] : [['Comment', comment] as [string, string]]),
+    ...approvalsIn(detail),
     ...deadlineOf(request),
   ]
   return {
@@ -53,6 +54,10 @@ const named = ({ display_name, subject, mount }: Person): string =>
 
 const roleWords = ({ path, target, environment }: Message['request']['roles'][number]): string =>
   environment === '' ? `${path} on ${target}` : `${path} on ${target} (${environment})`
+
+/** Where an event says who has agreed so far. */
+const approvalsIn = ({ approved_by: names }: Message['detail']): [string, string][] =>
+  Array.isArray(names) && names.length > 0 ? [['Approved so far by', names.join(', ')]] : []
 
 /** By when somebody has to do something. */
 function deadlineOf(request: Message['request']): [string, string][] {

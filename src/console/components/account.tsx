@@ -1,6 +1,7 @@
-import { Button, Popover, Stack, Text } from '@mantine/core'
+import { Anchor, Button, Popover, Stack, Text } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { IconUser } from '@tabler/icons-react'
+import { Link } from 'react-router'
 import { askSession } from '../api.ts'
 import { forgetDraft } from '../ask-draft.ts'
 import { type Session, setSession } from '../session.ts'
@@ -45,12 +46,12 @@ function Contents({ session }: { session: Session }) {
         forgetDraft()
         setSession(null)
         // The server counts again: a lease may have come or gone since the page was told.
-        if (kept && session.signed_in_by === 'oidc') notifications.show({ message: KEPT })
+        if (kept && session.signed_in_by !== 'token') notifications.show({ message: KEPT })
       },
     },
   )
   const { ends_leases: leases } = session
-  const ends = leases > 0 && session.signed_in_by === 'oidc'
+  const ends = leases > 0 && session.signed_in_by !== 'token'
   const words = leases === 1 ? 'lease' : `${leases} leases`
   return (
     <Stack gap="xs">
@@ -64,6 +65,11 @@ function Contents({ session }: { session: Session }) {
         </Text>
       )}
       <Countdown until={session.session_expires_at} label="Session ends in" />
+      {session.kind === 'human' && (
+        <Anchor component={Link} to="/security-keys" size="sm" underline="always">
+          Security keys
+        </Anchor>
+      )}
       {ends ? (
         <>
           <Button variant="default" loading={leave.running} onClick={() => leave.run()}>

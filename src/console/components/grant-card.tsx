@@ -6,7 +6,12 @@ import { askWords, listWords, openSets, ticketWords } from '../words.ts'
 import { Deadlines } from './deadlines.tsx'
 import { GrantBadges } from './grant-badges.tsx'
 
-type Props = { grant: ShortGrant /** What to call the way to it. */; open?: string; children?: ReactNode }
+type Props = {
+  grant: ShortGrant
+  /** What to call the way to it. */
+  open?: string
+  children?: ReactNode
+}
 
 /** A request in a list: in a sentence, with its state and what is left of it. */
 export function GrantCard({ grant, open, children }: Props) {
@@ -29,7 +34,7 @@ export function GrantCard({ grant, open, children }: Props) {
         </Anchor>
         {grant.plan.roles.map((role) => (
           <Text key={role.path} size="sm" c="dimmed" className="said" lineClamp={3}>
-            {grant.plan.roles.length > 1 && `${role.target}: `}
+            {grant.plan.roles.length > 1 && `${role.name}: `}
             {role.privileges.join('; ')}
           </Text>
         ))}

@@ -1,8 +1,12 @@
 import { Button, Text } from '@mantine/core'
+import { signInByKey } from '../security-key.ts'
 import { signInByOidc, useSession } from '../session.ts'
 import { useAction } from '../use-action.ts'
 
-/** A fresh login at the identity provider, back to this very page. Those with a token have to leave it first. */
+/**
+ * A fresh login, back to this very page: at the identity provider, or by a key for who came by one, who need not leave it.
+ * Those with a token have to.
+ */
 export function LoginAgain({
   purpose,
   onLeave,
@@ -11,12 +15,13 @@ export function LoginAgain({
   /** The page is about to go: the last chance to put aside what is filled in on it. */
   onLeave?: () => void
 }) {
-  const { oidc } = useSession()
+  const { oidc, webauthn } = useSession()
   const leave = useAction(() => {
+    if (webauthn) return signInByKey(webauthn.mount, { again: true })
     onLeave?.()
     return signInByOidc({ ...oidc, fresh: true })
   })
-  if (!oidc) {
+  if (!oidc && !webauthn) {
     return (
       <Text size="sm">
         This needs a person's login: sign out, and sign in with your identity provider {purpose}.

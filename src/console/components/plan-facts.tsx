@@ -1,6 +1,7 @@
 import { Badge, Group, List, Text } from '@mantine/core'
 import { durationWords } from '../clock.ts'
 import type { ShortGrant } from '../grant-types.ts'
+import { targetName } from '../target-name.ts'
 import { ticketWords } from '../words.ts'
 import { Facts } from './facts.tsx'
 import { Time } from './time.tsx'
@@ -11,7 +12,7 @@ export function PlanFacts({ grant }: { grant: ShortGrant }) {
   return (
     <Facts
       rows={[
-        ['Who', `${requester.display_name} (${requester.subject}, ${requester.mount})`],
+        ['Who', `${requester.display_name}, signed in as ${requester.subject} at ${requester.mount}`],
         ['What', <Roles key="roles" grant={grant} />],
         ['How long', `${durationWords(plan.duration_seconds)} from activation`],
         ['Used', usedWords(grant)],
@@ -35,7 +36,7 @@ function Roles({ grant }: { grant: ShortGrant }) {
         <List.Item key={role.path}>
           <Group gap={6}>
             <Text span size="sm" fw={600}>
-              {role.target}
+              {targetName(role)}
             </Text>
             {role.environment && (
               <Badge variant="default" radius="sm" tt="none">

@@ -1,4 +1,5 @@
 import { Text, type TextProps } from '@mantine/core'
+import { serverClock } from '../clock.ts'
 
 const SHORT: Intl.DateTimeFormatOptions = {
   hour: '2-digit',
@@ -8,6 +9,10 @@ const SHORT: Intl.DateTimeFormatOptions = {
 }
 const DAY: Intl.DateTimeFormatOptions = { month: 'short', day: 'numeric' }
 
+/** With its year where that is not this one. */
+const dayOf = (date: Date): Intl.DateTimeFormatOptions =>
+  date.getFullYear() === new Date(serverClock.now()).getFullYear() ? DAY : { ...DAY, year: 'numeric' }
+
 /** A time of the server's in the reader's zone; with its day unless `clock` says that it is today's anyway. */
 export function Time({
   at,
@@ -16,7 +21,7 @@ export function Time({
 }: { at: string | null | undefined; clock?: boolean } & TextProps) {
   const date = at ? new Date(at) : undefined
   if (!date || Number.isNaN(date.getTime())) return null
-  const shown = new Intl.DateTimeFormat('en-GB', clock ? SHORT : { ...DAY, ...SHORT }).format(date)
+  const shown = new Intl.DateTimeFormat('en-GB', clock ? SHORT : { ...dayOf(date), ...SHORT }).format(date)
   return (
     <Text
       component="span"

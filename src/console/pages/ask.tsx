@@ -1,25 +1,19 @@
 import { Select, Stack, Text } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
-import { ask } from '../api.ts'
+import { useSearchParams } from 'react-router'
 import { draftOf, forgetDraft } from '../ask-draft.ts'
 import { askable, type EligiblePolicy } from '../ask-limits.ts'
 import { EmptyState } from '../components/empty-state.tsx'
 import { Loaded } from '../components/loaded.tsx'
 import { Page } from '../components/page.tsx'
+import { useEligible } from '../eligible.ts'
 import { useSession } from '../session.ts'
 import { laneWords } from '../words.ts'
 import { AskForm } from './access/ask-form.tsx'
 
 /** The form of an ask, by what the policies let this person ask for. */
 export default function AskPage() {
-  const eligible = useQuery({
-    queryKey: ['eligible'],
-    queryFn: ({ signal }) => ask<{ policies: EligiblePolicy[] }>('break-glass/eligible', { signal }),
-    // A form must not change below the hands of who fills it in.
-    refetchInterval: false,
-    refetchOnWindowFocus: false,
-  })
+  const eligible = useEligible()
   return (
     <Page title="Ask for access">
       <Loaded query={eligible}>
@@ -34,9 +28,12 @@ function Choice({ policies, hidden }: { policies: EligiblePolicy[]; hidden: bool
   // Put aside for a fresh login, and given back this once.
   const [draft, setDraft] = useState(() => draftOf(principal_id))
   useEffect(() => forgetDraft(), [])
-  const drafted = policies.find((one) => one.name === draft?.policy)
-  const [name, setName] = useState((drafted ?? policies[0])?.name ?? null)
-  const policy = policies.find((one) => one.name === name)
+  // A link may say what to begin with.
+  const [address] = useSearchParams()
+  const named = (name: string | null | undefined) => policies.find((one) => one.name === name)
+  const first = named(draft?.policy) ?? named(address.get('policy')) ?? policies[0]
+  const [name, setName] = useState(first?.name ?? null)
+  const policy = named(name)
   if (policies.length === 0 && kind !== 'human') {
     return (
       <EmptyState title="There is nothing you may ask for">
@@ -78,6 +75,7 @@ function Choice({ policies, hidden }: { policies: EligiblePolicy[]; hidden: bool
           key={policy.name}
           policy={policy}
           draft={draft?.policy === policy.name ? draft : undefined}
+          lane={address.get('lane') === 'drill' && policy.limits.drill ? 'drill' : 'ordinary'}
         />
       )}
     </Stack>

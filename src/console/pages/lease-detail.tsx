@@ -8,6 +8,7 @@ import { Section } from '../components/section.tsx'
 import { StateBadge } from '../components/state-badge.tsx'
 import { Time } from '../components/time.tsx'
 import { useSession } from '../session.ts'
+import { targetName } from '../target-name.ts'
 import {
   holderName,
   type LeaseDetail,
@@ -71,7 +72,7 @@ function What({ lease }: { lease: LeaseDetail }) {
       <Facts
         rows={[
           ['Account', lease.account],
-          ['Target', `${lease.target} (${lease.engine})`],
+          ['Target', `${targetName(lease)} (${lease.engine})`],
           ['Role', lease.path],
           ['Time left', live ? <Countdown key="left" until={lease.expires_at} over="ends now" /> : null],
           ['Issued', <Time key="issued" at={lease.issued_at} />],
@@ -107,7 +108,7 @@ function Who({ lease }: { lease: LeaseDetail }) {
           ['Allowed by', rule.policy],
           ['Rule', rule.pattern],
           [
-            'Grant',
+            'Request',
             grant && (
               <Anchor key="grant" component={Link} to={`/requests/${grant}`} size="sm">
                 {grant}

@@ -13,6 +13,7 @@ import { useSession } from '../session.ts'
 import { listWords, targetsOf } from '../words.ts'
 import { OwnGrant } from './access/own-grant.tsx'
 import { ActionBar } from './request/action-bar.tsx'
+import { EscalationSteps } from './request/escalation.tsx'
 import { Events } from './request/events.tsx'
 import { Extensions } from './request/extensions.tsx'
 import { GrantLeases } from './request/leases.tsx'
@@ -52,10 +53,11 @@ function Request({ grant }: { grant: Grant }) {
         </Section>
         <Section title="Approval">
           <QuorumView grant={grant} />
+          <EscalationSteps grant={grant} />
         </Section>
         {grant.leases.length > 0 && (
           <Section title="Accounts">
-            <GrantLeases leases={grant.leases} />
+            <GrantLeases grant={grant} />
           </Section>
         )}
         {grant.extensions.length > 0 && (
@@ -64,7 +66,7 @@ function Request({ grant }: { grant: Grant }) {
           </Section>
         )}
         <Section title="What happened">
-          <Events events={grant.events} />
+          <Events events={grant.events} {...(grant.lane === 'drill' && { since: grant.requested_at })} />
         </Section>
       </SimpleGrid>
     </Stack>

@@ -4,13 +4,16 @@ import { useQuery } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
 import { askSession } from '../api.ts'
 import { ErrorState } from '../components/error-state.tsx'
+import { KeySignIn } from '../components/key-sign-in.tsx'
 import { Loaded } from '../components/loaded.tsx'
+import type { KeyMethod } from '../security-key.ts'
 import { type Session, setSession, signInByOidc } from '../session.ts'
 import { useAction } from '../use-action.ts'
 
 type Methods = {
   token: boolean
   oidc: { mount: string; path: string; description: string; default_role: string }[]
+  webauthn: KeyMethod[]
 }
 
 /** Shown at any address to who is not signed in; the way back is to the same address. */
@@ -31,13 +34,16 @@ export function SignIn() {
             Sign in to Leasehold
           </Title>
           <Loaded query={methods} rows={2}>
-            {({ oidc, token }) => (
+            {({ oidc, webauthn, token }) => (
               <>
                 {oidc.map((method) => (
                   <OidcButton key={method.mount} method={method} only={oidc.length === 1} />
                 ))}
-                {oidc.length > 0 && token && <Divider label="or" labelPosition="center" />}
-                {token && <TokenForm second={oidc.length > 0} />}
+                {webauthn.map((method) => (
+                  <KeySignIn key={method.mount} method={method} only={webauthn.length === 1} />
+                ))}
+                {oidc.length + webauthn.length > 0 && token && <Divider label="or" labelPosition="center" />}
+                {token && <TokenForm second={oidc.length + webauthn.length > 0} />}
               </>
             )}
           </Loaded>

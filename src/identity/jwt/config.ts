@@ -14,6 +14,12 @@ export type JwtConfig = {
   /** Empty stands for every algorithm of `ALGORITHMS`, as in Vault and OpenBao for JWT logins. */
   jwt_supported_algs: string[]
   default_role: string
+  /** Whom Security Event Tokens are for that this mount takes. Empty: it takes none. */
+  event_audience: string[]
+  /** Whose they are; empty for the issuer of the mount. */
+  event_issuer: string
+  /** Where its keys are, as far as they are not those of logins. */
+  event_jwks_url: string
 }
 
 export type JwksPair = { jwks_url: string; jwks_ca_pem: string }
@@ -35,11 +41,20 @@ export function checkJwtConfig(fields: WireFields): JwtConfig {
     bound_issuer: textField(fields, 'bound_issuer') ?? '',
     jwt_supported_algs: listField(fields, 'jwt_supported_algs') ?? [],
     default_role: (textField(fields, 'default_role') ?? '').toLowerCase(),
+    event_audience: listField(fields, 'event_audience') ?? [],
+    event_issuer: textField(fields, 'event_issuer') ?? '',
+    event_jwks_url: textField(fields, 'event_jwks_url') ?? '',
   }
   if (isObject(fields.provider_config) && Object.keys(fields.provider_config).length > 0) {
     throw refused('invalid provider_config: no provider has handling of its own here')
   }
   checkOneSource(config)
+  checkKeys(config)
+  checkEvents(config)
+  return config
+}
+
+function checkKeys(config: JwtConfig): void {
   checkPems(config.jwt_validation_pubkeys, {
     field: 'jwt_validation_pubkeys',
     fault: 'error parsing public key',
@@ -57,7 +72,29 @@ export function checkJwtConfig(fields: WireFields): JwtConfig {
   if (unknown !== undefined) {
     throw refused(`invalid jwt_supported_algs: unsupported signing algorithm ${JSON.stringify(unknown)}`)
   }
-  return config
+}
+
+/** As it is shown: one that was written before there were events takes none. */
+export const withEvents = <C extends JwtConfig>(stored: C): C => ({
+  ...stored,
+  event_audience: stored.event_audience ?? [],
+  event_issuer: stored.event_issuer ?? '',
+  event_jwks_url: stored.event_jwks_url ?? '',
+})
+
+/** The issuer of the logins of a mount; empty where any is taken that its keys sign for. */
+export const issuerOf = ({ bound_issuer, oidc_discovery_url }: JwtConfig): string =>
+  bound_issuer || oidc_discovery_url
+
+/** That of the events that the mount takes. */
+export const eventIssuerOf = (config: JwtConfig): string => config.event_issuer || issuerOf(config)
+
+function checkEvents(config: JwtConfig): void {
+  checkUrl('error checking event_jwks_url', config.event_jwks_url)
+  // Whoever signs for several issuers could otherwise speak of everybody's people.
+  if (config.event_audience.length > 0 && eventIssuerOf(config) === '') {
+    throw refused("'event_issuer' or 'bound_issuer' must be set where 'event_audience' is")
+  }
 }
 
 function checkOneSource(config: JwtConfig): void {

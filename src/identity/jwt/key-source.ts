@@ -29,17 +29,28 @@ export function openKeySource(config: JwtConfig, options: KeySourceOptions = {})
     : staticSource(config.jwt_validation_pubkeys.map(keyFromPem))
 }
 
+/** The source of the keys of whoever signs events, likewise. */
+export const openEventKeys = (config: JwtConfig): KeySource =>
+  config.event_jwks_url === '' ? openKeySource(config) : remoteSource([eventLocation(config)], {})
+
+/** The authorities are those of a JWKS, or else those of the issuer. */
+const eventLocation = (config: JwtConfig): KeyLocation => ({
+  jwksUrl: config.event_jwks_url,
+  caPem: config.jwks_ca_pem || config.oidc_discovery_ca_pem,
+})
+
 /** Fetches once from everywhere a configuration names. Throws the dialect's refusal when that does not give keys. */
 export async function checkKeySource(
   config: JwtConfig,
   { fetch = fetchJson }: { fetch?: FetchJson } = {},
 ): Promise<void> {
   const what = config.oidc_discovery_url === '' ? 'jwks URL' : 'oidc discovery URL'
-  try {
-    await Promise.all(locationsOf(config).map((location) => fetchKeys(location, fetch)))
-  } catch (cause) {
-    throw refused(`error checking ${what}: ${messageOf(cause)}`)
-  }
+  const fetchAll = (locations: readonly KeyLocation[], named: string) =>
+    Promise.all(locations.map((location) => fetchKeys(location, fetch))).catch((cause) => {
+      throw refused(`error checking ${named}: ${messageOf(cause)}`)
+    })
+  await fetchAll(locationsOf(config), what)
+  if (config.event_jwks_url !== '') await fetchAll([eventLocation(config)], 'event_jwks_url')
 }
 
 function locationsOf(config: JwtConfig): KeyLocation[] {

@@ -7,7 +7,7 @@ import { openedFor } from '../opened.ts'
 import type { CreatedToken } from '../token-create.ts'
 import { checkTokenFields, tokenFieldsOf } from '../token-fields.ts'
 import { askedRole } from './asked-role.ts'
-import { checkJwtConfig, type JwtConfig } from './config.ts'
+import { checkJwtConfig, type JwtConfig, withEvents } from './config.ts'
 import type { WireFields } from './fields.ts'
 import { checkKeySource, type KeySource, openKeySource } from './key-source.ts'
 import { checkJwtRole, type JwtRole } from './role.ts'
@@ -32,7 +32,10 @@ export function createJwtMethod(ledger: Ledger, mounts: AuthMounts): JwtMethod {
   const keysOf = openedFor<JwtConfig, KeySource>(openKeySource)
 
   return {
-    config: async (mountId) => (await mounts.config(mountId)) as JwtConfig | undefined,
+    config: async (mountId) => {
+      const stored = (await mounts.config(mountId)) as JwtConfig | undefined
+      return stored && withEvents(stored)
+    },
     async writeConfig(mountId, fields, { verify }) {
       const config = checkJwtConfig(fields)
       if (verify) await checkKeySource(config)

@@ -39,6 +39,7 @@ const WIRE_TEXT = {
   groups_claim_unusable: CLAIMS,
   bound_claim_missing: CLAIMS,
   bound_claim_mismatch: CLAIMS,
+  person_disabled: 'login refused: the issuer has disabled this account',
   // Those of people who log in through an OpenID provider.
   jwt_role: NO_ROLE,
   missing_redirect_uri: 'missing redirect_uri',

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import { type CompactJWSHeaderParameters, compactVerify, errors } from 'jose'
+import { type CompactJWSHeaderParameters, compactVerify, decodeProtectedHeader, errors } from 'jose'
 import { type Claims, type Identity, identityOf } from './claims.ts'
 import type { JwtConfig } from './config.ts'
 import type { KeySource } from './key-source.ts'
@@ -28,6 +28,8 @@ export async function verifyLogin(attempt: LoginAttempt): Promise<Identity & { e
   if (jwt === '') throw new LoginRefused('missing_token')
   if (jwt.length > MAX_TOKEN_BYTES) throw new LoginRefused('token_too_large')
   const claims = readClaims(await verifiedPayload(jwt, keys, config.jwt_supported_algs))
+  // What an issuer says of somebody is not said by them, whoever else it may be sent to.
+  if (isSecurityEvent(decodeProtectedHeader(jwt).typ)) throw new LoginRefused('malformed_token', 'typ')
   checkParties(claims, config, role)
   const expiresAt = checkTimes(claims, role, now)
   if (role.bound_audiences.length === 0 && audienceOf(claims).length > 0) {
@@ -35,6 +37,10 @@ export async function verifyLogin(attempt: LoginAttempt): Promise<Identity & { e
   }
   return { ...identityOf(claims, role, roleName), expiresAt }
 }
+
+/** Whether the type in the header of a token is that of Security Event Tokens (RFC 8417). */
+export const isSecurityEvent = (type: unknown): boolean =>
+  typeof type === 'string' && /^(application\/)?secevent\+jwt$/i.test(type)
 
 /**
  * The bytes a key of the issuer has signed; `supported` as in the configuration. The algorithm is checked before any

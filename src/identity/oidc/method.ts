@@ -3,6 +3,7 @@ import type { Document } from '../../ledger/documents.ts'
 import type { Reading } from '../../ledger/reading.ts'
 import type { AuthMounts } from '../auth-mounts.ts'
 import { askedRole } from '../jwt/asked-role.ts'
+import { withEvents } from '../jwt/config.ts'
 import { refused, type WireFields } from '../jwt/fields.ts'
 import { LoginRefused } from '../jwt/refusal.ts'
 import { checkJwtRole, type JwtRole } from '../jwt/role.ts'
@@ -117,7 +118,8 @@ export function createOidcMethod({ ledger, mounts, secrets, states }: Parts): Oi
   }
 }
 
-const asConfig = (stored: Document): OidcConfig => configAndSecret(stored).config as unknown as OidcConfig
+const asConfig = (stored: Document): OidcConfig =>
+  withEvents(configAndSecret(stored).config as unknown as OidcConfig)
 
 /** The provider of each mount, with the secret it knows us by. What could not be opened is tried again at the next login. */
 function keepProviders(secrets: MethodSecrets) {

@@ -1,8 +1,9 @@
 import { ActionIcon, Alert, Button, Code, CopyButton, Group, Modal, Stack, Text } from '@mantine/core'
 import { IconCheck, IconCopy, IconEye, IconEyeOff } from '@tabler/icons-react'
-import { useEffect, useState } from 'react'
+import { type ReactNode, useEffect, useState } from 'react'
 import { type Credential, commandFor, partsOf } from '../../commands.ts'
 import type { ShortGrant } from '../../grant-types.ts'
+import { targetName } from '../../target-name.ts'
 import { useNow } from '../../use-now.ts'
 import { isAccessOver } from '../../words.ts'
 
@@ -40,14 +41,32 @@ function Contents({ credentials, grant, onOver, onClose }: Props & { credentials
   useEffect(() => {
     if (over && held) onOver()
   }, [over, held, onOver])
-  return over || !held ? <Over onClose={onClose} /> : <Given credentials={credentials} onClose={onClose} />
+  if (grant.lane === 'drill') {
+    return (
+      <Without title="This is a drill" color="blue" onClose={onClose}>
+        Nothing was opened. In an emergency the connection details stand here. End it when you have seen
+        enough: the time that takes is measured too.
+      </Without>
+    )
+  }
+  if (over || !held) {
+    return (
+      <Without title="Access is over" color="gray" onClose={onClose}>
+        What was shown here does not let anybody in any more, and is forgotten.
+      </Without>
+    )
+  }
+  return <Given credentials={credentials} onClose={onClose} />
 }
 
-function Over({ onClose }: Pick<Props, 'onClose'>) {
+type WithoutProps = { title: string; color: string; onClose: () => void; children: ReactNode }
+
+/** There is nothing to show, and why. */
+function Without({ title, color, onClose, children }: WithoutProps) {
   return (
     <Stack gap="md">
-      <Alert role="status" color="gray" variant="light" title="Access is over" p="sm">
-        What was shown here does not let anybody in any more, and is forgotten.
+      <Alert role="status" color={color} variant="light" title={title} p="sm">
+        {children}
       </Alert>
       <Group justify="flex-end">
         <Button onClick={onClose}>Close this</Button>
@@ -78,7 +97,9 @@ function One({ credential }: { credential: Credential }) {
   return (
     <Stack gap={6} role="group" aria-label={credential.path}>
       <Text fw={600} size="sm">
-        {credential.target ? `${credential.target} (${credential.path})` : credential.path}
+        {credential.target
+          ? `${targetName({ ...credential, target: credential.target })} (${credential.path})`
+          : credential.path}
       </Text>
       {partsOf(credential).map((part) => (
         <Line key={part.label} {...part} />

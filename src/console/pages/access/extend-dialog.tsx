@@ -4,6 +4,7 @@ import { ErrorState } from '../../components/error-state.tsx'
 import type { ShortGrant } from '../../grant-types.ts'
 import { act } from '../../grants.ts'
 import { useAction } from '../../use-action.ts'
+import { useCheckedForm } from '../../use-checked-form.ts'
 
 type Props = { grant: ShortGrant; onClose: () => void }
 
@@ -19,24 +20,19 @@ export function ExtendDialog({ opened, ...rest }: Props & { opened: boolean }) {
 function Contents({ grant, onClose }: Props) {
   const [minutes, setMinutes] = useState<number | string>(Math.ceil(grant.duration_seconds / 60))
   const [reason, setReason] = useState('')
-  const [tried, setTried] = useState(false)
   const whole = Number(minutes)
-  const problems = {
-    minutes: Number.isInteger(whole) && whole > 0 ? undefined : 'At least one minute, in whole minutes',
-    reason: reason.trim() === '' ? 'Say why' : undefined,
-  }
   const extend = useAction(() => act(grant.id, 'extend', { duration: whole * 60, reason: reason.trim() }), {
     onDone: onClose,
   })
+  const { problems, props } = useCheckedForm(
+    {
+      ...(!(Number.isInteger(whole) && whole > 0) && { minutes: 'At least one minute, in whole minutes' }),
+      ...(reason.trim() === '' && { reason: 'Say why' }),
+    },
+    extend.run,
+  )
   return (
-    <form
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault()
-        setTried(true)
-        if (!problems.minutes && !problems.reason) extend.run()
-      }}
-    >
+    <form {...props}>
       <Stack gap="sm">
         <Text size="sm">
           It needs the same approval as before, from somebody new among them. Until then the old end stands.
@@ -48,7 +44,7 @@ function Contents({ grant, onClose }: Props) {
           allowNegative={false}
           value={minutes}
           onChange={setMinutes}
-          error={tried && problems.minutes}
+          error={problems.minutes}
           data-autofocus
         />
         <Textarea
@@ -58,7 +54,7 @@ function Contents({ grant, onClose }: Props) {
           minRows={2}
           value={reason}
           onChange={(event) => setReason(event.currentTarget.value)}
-          error={tried && problems.reason}
+          error={problems.reason}
         />
         {extend.error !== undefined && <ErrorState error={extend.error} />}
         <Group justify="flex-end" gap="xs">

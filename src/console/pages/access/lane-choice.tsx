@@ -24,7 +24,7 @@ export function LaneChoice({ policy, value, onChange }: Props) {
           <Radio
             value="drill"
             label="Drill"
-            description="Practice: the whole way, marked as a drill everywhere."
+            description="Practice: the whole way, marked as a drill everywhere. Nothing is opened."
           />
         )}
       </Stack>

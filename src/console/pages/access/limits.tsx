@@ -1,6 +1,7 @@
 import { type AskForm, type EligiblePolicy, maxMinutes } from '../../ask-limits.ts'
 import { durationWords } from '../../clock.ts'
 import { Facts } from '../../components/facts.tsx'
+import { targetName } from '../../target-name.ts'
 
 type Props = { policy: EligiblePolicy; lane: AskForm['lane']; roles: readonly string[] }
 
@@ -22,10 +23,10 @@ export function Limits({ policy, lane, roles }: Props) {
           `${durationWords(Math.min(limits.default_duration_seconds, most))} unless you say otherwise, ${durationWords(most)} at most`,
         ],
         ...chosen.map(
-          ({ path, target, environment, privileges }) =>
+          (role) =>
             [
-              path,
-              `${[target, environment].filter(Boolean).join(', ')}: ${privileges.join('; ') || 'no privileges listed'}`,
+              role.path,
+              `${[targetName(role), role.environment].filter(Boolean).join(', ')}: ${role.privileges.join('; ') || 'no privileges listed'}`,
             ] as const,
         ),
       ]}

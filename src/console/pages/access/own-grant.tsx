@@ -1,18 +1,13 @@
 import { Alert, Button, Group, Stack, Text } from '@mantine/core'
 import { useState } from 'react'
 import { ApiError } from '../../api-error.ts'
-import type { Credential } from '../../commands.ts'
 import { ErrorState } from '../../components/error-state.tsx'
 import { LoginAgain } from '../../components/login-again.tsx'
 import { isAboutLogin } from '../../grant-actions.ts'
 import type { GrantAction, ShortGrant } from '../../grant-types.ts'
-import { act } from '../../grants.ts'
-import { useAction } from '../../use-action.ts'
 import { listWords, targetsOf, withLocalTimes } from '../../words.ts'
-import { CredentialsDialog } from './credentials-dialog.tsx'
 import { ExtendDialog } from './extend-dialog.tsx'
-
-type Given = { credentials: Credential[] }
+import { useCredentials } from './use-credentials.tsx'
 
 /** What a requester does with a request of theirs: activate it, collect again, ask for more time. */
 export function OwnGrant({
@@ -23,15 +18,8 @@ export function OwnGrant({
   /** Whether credentials are on the screen: until they are not, this has to stay where it is. */
   onShowing?: (showing: boolean) => void
 }) {
-  // Here and nowhere else, until the dialog closes.
-  const [given, setGiven] = useState<Credential[]>()
+  const { collect, dialog } = useCredentials(grant, onShowing)
   const [extending, setExtending] = useState(false)
-  const collect = useAction((action: 'activate' | 'collect') => act<Given>(grant.id, action), {
-    onDone: ({ credentials }) => {
-      setGiven(credentials)
-      onShowing?.(true)
-    },
-  })
   const may = (action: GrantAction) => grant.allowed.includes(action)
   const why = grant.refused.activate ?? grant.refused.collect ?? grant.refused.extend
   const targets = listWords(targetsOf(grant))
@@ -74,15 +62,7 @@ export function OwnGrant({
             isAboutLogin(collect.error.message) && <LoginAgain purpose="to activate" />}
         </ErrorState>
       )}
-      <CredentialsDialog
-        credentials={given}
-        grant={grant}
-        onOver={() => setGiven([])}
-        onClose={() => {
-          setGiven(undefined)
-          onShowing?.(false)
-        }}
-      />
+      {dialog}
       <ExtendDialog opened={extending} grant={grant} onClose={() => setExtending(false)} />
     </Stack>
   )

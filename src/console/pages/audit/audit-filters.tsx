@@ -41,7 +41,11 @@ function Inputs({ question, onChange }: Props) {
       />
       <TextFilter label="Path begins with" value={question.path} onApply={(path) => change({ path })} />
       <TextFilter label="Lease id" value={question.lease_id} onApply={(lease_id) => change({ lease_id })} />
-      <TextFilter label="Grant id" value={question.grant} onApply={(grant) => change({ grant })} />
+      <TextFilter
+        label="Request (break-glass)"
+        value={question.grant}
+        onApply={(grant) => change({ grant })}
+      />
       <TextFilter label="Target" value={question.target} onApply={(target) => change({ target })} />
       <NativeSelect
         label="Order"

@@ -1,3 +1,4 @@
+import { targetName } from '../../target-name.ts'
 import type { LeaseRow } from './lease.ts'
 
 /** As many as the API ends in one request. */
@@ -18,9 +19,11 @@ export type Followed = { leaseId: string; fate: Fate; error: string }
 export const confirmationFor = (count: number): string => `revoke ${count}`
 
 /** Which targets the chosen leases are on, most leases first. */
-export function byTarget(rows: readonly Pick<LeaseRow, 'target'>[]): { target: string; count: number }[] {
+export function byTarget(
+  rows: readonly Pick<LeaseRow, 'target' | 'engine' | 'path'>[],
+): { target: string; count: number }[] {
   const counts = new Map<string, number>()
-  for (const { target } of rows) counts.set(target, (counts.get(target) ?? 0) + 1)
+  for (const row of rows) counts.set(targetName(row), (counts.get(targetName(row)) ?? 0) + 1)
   return [...counts]
     .map(([target, count]) => ({ target, count }))
     .sort((a, b) => b.count - a.count || a.target.localeCompare(b.target))

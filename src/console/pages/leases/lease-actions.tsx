@@ -2,6 +2,7 @@ import { Button, Group, Modal, Select, Stack, Text } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { useState } from 'react'
 import { ErrorState } from '../../components/error-state.tsx'
+import { targetName } from '../../target-name.ts'
 import { useAction } from '../../use-action.ts'
 import { holderName, type LeaseDetail } from './lease.ts'
 import { renewLease, revokeOne } from './lease-queries.ts'
@@ -26,7 +27,11 @@ export function LeaseActions({ lease }: { lease: LeaseDetail }) {
       <Modal title="Renew the lease" opened={renewing} onClose={renew.close}>
         <Renewing lease={lease} onClose={renew.close} />
       </Modal>
-      <Modal title={`Revoke ${lease.account} on ${lease.target}`} opened={revoking} onClose={revoke.close}>
+      <Modal
+        title={`Revoke ${lease.account} on ${targetName(lease)}`}
+        opened={revoking}
+        onClose={revoke.close}
+      >
         <Revoking lease={lease} onClose={revoke.close} />
       </Modal>
     </Group>
@@ -68,8 +73,8 @@ function Revoking({ lease, onClose }: Props) {
   return (
     <Stack gap="sm">
       <Text size="sm" style={{ overflowWrap: 'anywhere' }}>
-        The login of {lease.account} on {lease.target}, held by {holderName(lease)}, is disabled, its sessions
-        are cut and the account is removed. That cannot be undone.
+        The login of {lease.account} on {targetName(lease)}, held by {holderName(lease)}, is disabled, its
+        sessions are cut and the account is removed. That cannot be undone.
       </Text>
       {action.error !== undefined && <ErrorState error={action.error} />}
       <Buttons

@@ -1,8 +1,11 @@
-import { Anchor, Card, Checkbox, Group, Stack, Table, Text } from '@mantine/core'
+import { Anchor, Card, Checkbox, Group, Table, Text } from '@mantine/core'
 import { Link, useLocation } from 'react-router'
 import { Countdown } from '../../components/countdown.tsx'
+import { PlainList } from '../../components/plain-list.tsx'
 import { StateBadge } from '../../components/state-badge.tsx'
 import { Time } from '../../components/time.tsx'
+import { WideTable } from '../../components/wide-table.tsx'
+import { targetName } from '../../target-name.ts'
 import { holderName, type LeaseRow } from './lease.ts'
 
 /** Which leases are ticked; absent where nothing could be done with them. */
@@ -18,41 +21,33 @@ type Props = { leases: readonly LeaseRow[]; selecting: Selecting | undefined; en
 
 export function LeaseTable({ leases, selecting, ended }: Props) {
   return (
-    <Table.ScrollContainer
-      minWidth={860}
-      type="native"
-      tabIndex={0}
-      role="region"
-      aria-label="Table of leases"
-    >
-      <Table verticalSpacing="xs" highlightOnHover tabularNums>
-        <Table.Thead>
-          <Table.Tr>
-            {selecting && (
-              <Table.Th w={40}>
-                <Checkbox
-                  aria-label="Select all leases on this page"
-                  checked={selecting.all}
-                  indeterminate={selecting.some && !selecting.all}
-                  onChange={selecting.toggleAll}
-                />
-              </Table.Th>
-            )}
-            <Table.Th>Lease</Table.Th>
-            <Table.Th>Who</Table.Th>
-            <Table.Th>Target</Table.Th>
-            <Table.Th>State</Table.Th>
-            <Table.Th>{ended ? 'Ended' : 'Time left'}</Table.Th>
-            <Table.Th>Issued</Table.Th>
-          </Table.Tr>
-        </Table.Thead>
-        <Table.Tbody>
-          {leases.map((lease) => (
-            <LeaseTableRow key={lease.lease_id} lease={lease} selecting={selecting} />
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Table.ScrollContainer>
+    <WideTable label="Table of leases">
+      <Table.Thead>
+        <Table.Tr>
+          {selecting && (
+            <Table.Th w={40}>
+              <Checkbox
+                aria-label="Select all leases on this page"
+                checked={selecting.all}
+                indeterminate={selecting.some && !selecting.all}
+                onChange={selecting.toggleAll}
+              />
+            </Table.Th>
+          )}
+          <Table.Th>Lease</Table.Th>
+          <Table.Th>Who</Table.Th>
+          <Table.Th>Target</Table.Th>
+          <Table.Th>State</Table.Th>
+          <Table.Th>{ended ? 'Ended' : 'Time left'}</Table.Th>
+          <Table.Th>Issued</Table.Th>
+        </Table.Tr>
+      </Table.Thead>
+      <Table.Tbody>
+        {leases.map((lease) => (
+          <LeaseTableRow key={lease.lease_id} lease={lease} selecting={selecting} />
+        ))}
+      </Table.Tbody>
+    </WideTable>
   )
 }
 
@@ -65,12 +60,12 @@ function LeaseTableRow({ lease, selecting }: { lease: LeaseRow; selecting: Selec
           <Ticked lease={lease} selecting={selecting} />
         </Table.Td>
       )}
-      <Table.Td>
+      <Table.Td style={{ overflowWrap: 'anywhere' }}>
         <LeaseLink lease={lease} />
         <Text size="xs">{lease.path}</Text>
       </Table.Td>
-      <Table.Td>{holderName(lease)}</Table.Td>
-      <Table.Td>{lease.target}</Table.Td>
+      <Table.Td miw={96}>{holderName(lease)}</Table.Td>
+      <Table.Td>{targetName(lease)}</Table.Td>
       <Table.Td>
         <StateBadge state={lease.state} stuck={lease.stuck} />
       </Table.Td>
@@ -87,7 +82,7 @@ function LeaseTableRow({ lease, selecting }: { lease: LeaseRow; selecting: Selec
 /** The same as the table, one card for each lease: for screens on which columns would be out of sight. */
 export function LeaseCards({ leases, selecting }: Omit<Props, 'ended'>) {
   return (
-    <Stack gap="sm" component="ul" p={0} m={0} style={{ listStyle: 'none' }} aria-label="Leases">
+    <PlainList label="Leases">
       {leases.map((lease) => (
         <Card key={lease.lease_id} component="li" withBorder padding="sm">
           <Group justify="space-between" wrap="nowrap" align="flex-start">
@@ -101,12 +96,12 @@ export function LeaseCards({ leases, selecting }: Omit<Props, 'ended'>) {
             <StateBadge state={lease.state} stuck={lease.stuck} />
           </Group>
           <Text size="sm" mt="xs" style={{ overflowWrap: 'anywhere' }}>
-            {holderName(lease)} on {lease.target}
+            {holderName(lease)} on {targetName(lease)}
           </Text>
           <Left lease={lease} />
         </Card>
       ))}
-    </Stack>
+    </PlainList>
   )
 }
 

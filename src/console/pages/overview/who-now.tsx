@@ -1,16 +1,17 @@
-import { Anchor, List, SimpleGrid, Stack, Text } from '@mantine/core'
+import { Anchor, List, SimpleGrid, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'react-router'
 import { ask } from '../../api.ts'
 import { Countdown } from '../../components/countdown.tsx'
 import { GrantBadges } from '../../components/grant-badges.tsx'
 import { Loaded } from '../../components/loaded.tsx'
+import { PlainList } from '../../components/plain-list.tsx'
 import { Section } from '../../components/section.tsx'
 import type { ShortGrant } from '../../grant-types.ts'
 import { useGrants } from '../../grants.ts'
 import { useSession } from '../../session.ts'
 import { listWords, roleWords } from '../../words.ts'
-import { inOrder, type Target, type Targets, worst } from '../targets/target.ts'
+import { inOrder, nameOf, type Target, type Targets, worst } from '../targets/target.ts'
 import type { Summary } from './series.ts'
 
 /** States in which people have, or still might have, what a grant gave them. */
@@ -65,19 +66,19 @@ function LiveGrants() {
   return (
     <div>
       <Text size="sm" fw={600} mb={4}>
-        Under a grant
+        Under break-glass
       </Text>
       <Loaded query={query} rows={2}>
         {({ requests, cursor }) =>
           requests.length === 0 ? (
             <Text size="sm">Nobody.</Text>
           ) : (
-            <Stack gap="xs" component="ul" p={0} m={0} style={{ listStyle: 'none' }} aria-label="Live grants">
+            <PlainList label="Live requests" gap="xs">
               {requests.map((grant) => (
                 <LiveGrant key={grant.id} grant={grant} />
               ))}
               {cursor && <li>And more than can be shown here.</li>}
-            </Stack>
+            </PlainList>
           )
         }
       </Loaded>
@@ -135,7 +136,7 @@ function OneTarget({ target }: { target: Target }) {
         to={`/leases?target=${encodeURIComponent(name)}`}
         className="said"
       >
-        {name}
+        {nameOf(target)}
       </Anchor>
       : {leases.live >= 10_000 ? '10,000 or more' : leases.live} live
       {leases.stuck > 0 && `, ${leases.stuck} stuck`}

@@ -3,7 +3,7 @@ import { useDisclosure } from '@mantine/hooks'
 import { notifications } from '@mantine/notifications'
 import { useState } from 'react'
 import { LoginAgain } from '../../components/login-again.tsx'
-import { ACTIONS, type ActionSpec, isAboutLogin } from '../../grant-actions.ts'
+import { ACTIONS, type ActionSpec, isAboutLogin, isInQuestion } from '../../grant-actions.ts'
 import type { Extension, ShortGrant } from '../../grant-types.ts'
 import { withLocalTimes } from '../../words.ts'
 import { ActionDialog } from './action-dialog.tsx'
@@ -21,7 +21,7 @@ export function ActionBar({
   const allowed = ACTIONS.filter(({ action }) => grant.allowed.includes(action))
   const refused = ACTIONS.flatMap((spec) => {
     const why = grant.refused[spec.action]
-    return why ? [{ spec, why }] : []
+    return why && isInQuestion(spec, grant, extensions) ? [{ spec, why }] : []
   })
   const aboutLogin = refused.some(({ why }) => isAboutLogin(why))
   return (

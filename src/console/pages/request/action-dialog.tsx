@@ -16,6 +16,7 @@ import type { Extension, ShortGrant } from '../../grant-types.ts'
 import { act } from '../../grants.ts'
 import { narrowingProblem, narrowOf, wholePlan } from '../../narrowing.ts'
 import { useAction } from '../../use-action.ts'
+import { useCheckedForm } from '../../use-checked-form.ts'
 import { askWords, listWords, targetsOf } from '../../words.ts'
 import { NarrowFields } from './narrow-fields.tsx'
 
@@ -47,13 +48,10 @@ function Contents({ spec, grant, extension, onClose, onDone }: Props) {
   const [seen] = useState(grant)
   const [more] = useState(extension)
   const [texts, setTexts] = useState<ActionText>({})
-  const [tried, setTried] = useState(false)
   const [narrowing, setNarrowing] = useState(false)
   const [narrowed, setNarrowed] = useState(() => wholePlan(seen.plan))
   const saying = sayingOf(spec, seen)
-  const problems = textProblems(spec, texts)
-  const blocked =
-    Object.keys(problems).length > 0 || (narrowing && narrowingProblem(seen.plan, narrowed) !== undefined)
+  const unsound = narrowing ? narrowingProblem(seen.plan, narrowed) : undefined
   const narrow = narrowing ? narrowOf(seen.plan, narrowed) : undefined
   const action = useAction(
     () =>
@@ -63,16 +61,13 @@ function Contents({ spec, grant, extension, onClose, onDone }: Props) {
       }),
     { onDone: () => onDone(spec) },
   )
+  const { problems, props } = useCheckedForm(
+    { ...textProblems(spec, texts), ...(unsound !== undefined && { narrowing: unsound }) },
+    action.run,
+  )
 
   return (
-    <form
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault()
-        setTried(true)
-        if (!blocked) action.run()
-      }}
-    >
+    <form {...props}>
       <Stack gap="sm">
         <Text size="sm" fw={600} className="said">
           {askWords(seen)}.
@@ -101,7 +96,7 @@ function Contents({ spec, grant, extension, onClose, onDone }: Props) {
             maxRows={8}
             value={texts[name] ?? ''}
             onChange={(event) => setTexts({ ...texts, [name]: event.currentTarget.value })}
-            error={tried ? problems[name] : undefined}
+            error={problems[name]}
             data-autofocus={at === 0 || undefined}
           />
         ))}

@@ -1,4 +1,4 @@
-import { Anchor, Button, Card, Group, Stack, Text } from '@mantine/core'
+import { Anchor, Button, Card, Group, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link } from 'react-router'
@@ -7,6 +7,7 @@ import { ApiError } from '../../api-error.ts'
 import { ConfirmByTyping } from '../../components/confirm-by-typing.tsx'
 import { EmptyState } from '../../components/empty-state.tsx'
 import { Loaded } from '../../components/loaded.tsx'
+import { PlainList } from '../../components/plain-list.tsx'
 import { Time } from '../../components/time.tsx'
 import { queryClient } from '../../query-client.ts'
 import type { Block } from './review.ts'
@@ -33,20 +34,16 @@ export function Blocks() {
       <Loaded query={query} rows={2}>
         {({ blocks }) =>
           blocks.length === 0 ? (
-            <EmptyState title="Nobody is blocked" />
+            <EmptyState title="Nobody is blocked">
+              Whoever is found to have misused access may ask for none until a security officer lifts that
+              here.
+            </EmptyState>
           ) : (
-            <Stack
-              gap="sm"
-              component="ul"
-              p={0}
-              m={0}
-              style={{ listStyle: 'none' }}
-              aria-label="Blocked people"
-            >
+            <PlainList label="Blocked people">
               {blocks.map((block) => (
                 <BlockCard key={block.requester_id} block={block} onLift={() => setLifting(block)} />
               ))}
-            </Stack>
+            </PlainList>
           )
         }
       </Loaded>

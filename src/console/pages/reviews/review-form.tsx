@@ -5,6 +5,7 @@ import { ErrorState } from '../../components/error-state.tsx'
 import type { Grant } from '../../grant-types.ts'
 import { act } from '../../grants.ts'
 import { useAction } from '../../use-action.ts'
+import { useCheckedForm } from '../../use-checked-form.ts'
 import {
   bodyOf,
   CHECKS,
@@ -23,29 +24,27 @@ type PartProps = {
   grant: Grant
 }
 
+type Props = {
+  grant: Grant
+  /** The log of the request, which is above the form. */
+  hasRead: boolean
+}
+
 /** What a reviewer looked at and found. It is signed, and never changed afterwards, only added to. */
-export function ReviewForm({ grant }: { grant: Grant }) {
+export function ReviewForm({ grant, hasRead }: Props) {
   const [form, setForm] = useState(emptyForm)
-  const [tried, setTried] = useState(false)
-  const problems = problemsOf(form, grant)
-  const action = useAction(() => act(grant.id, 'review', bodyOf(form, grant)), {
+  const action = useAction(() => act(grant.id, 'review', bodyOf(form, { ...grant, hasRead })), {
     onDone: () => notifications.show({ message: 'The review is signed and on record', color: 'green' }),
   })
+  const { problems, props } = useCheckedForm(problemsOf(form, { ...grant, hasRead }), action.run)
   const part: PartProps = {
     form,
     change: (changed) => setForm({ ...form, ...changed }),
-    problems: tried ? problems : {},
+    problems,
     grant,
   }
   return (
-    <form
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault()
-        setTried(true)
-        if (Object.keys(problems).length === 0) action.run()
-      }}
-    >
+    <form {...props}>
       <Stack gap="md">
         <Checklist {...part} />
         <Outcome {...part} />

@@ -4,6 +4,7 @@ import { Deadlines } from '../../components/deadlines.tsx'
 import { EmptyState } from '../../components/empty-state.tsx'
 import { GrantBadges } from '../../components/grant-badges.tsx'
 import { Loaded } from '../../components/loaded.tsx'
+import { PlainList } from '../../components/plain-list.tsx'
 import { Time } from '../../components/time.tsx'
 import type { ShortGrant } from '../../grant-types.ts'
 import { type GrantFilter, useGrants } from '../../grants.ts'
@@ -46,11 +47,11 @@ function Reviews({ filter, keep, children }: Props) {
         const kept = byUrgency(requests.filter(keep))
         if (kept.length === 0) return children
         return (
-          <Stack gap="sm" component="ul" p={0} m={0} style={{ listStyle: 'none' }} aria-label="Reviews">
+          <PlainList label="Reviews">
             {kept.map((grant) => (
               <ReviewCard key={grant.id} grant={grant} />
             ))}
-          </Stack>
+          </PlainList>
         )
       }}
     </Loaded>

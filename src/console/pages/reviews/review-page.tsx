@@ -1,4 +1,5 @@
-import { Alert, Anchor, Group, List, SimpleGrid, Stack, Text } from '@mantine/core'
+import { Accordion, Alert, Anchor, Group, List, SimpleGrid, Stack, Text } from '@mantine/core'
+import { useState } from 'react'
 import { Link } from 'react-router'
 import { Deadlines } from '../../components/deadlines.tsx'
 import { Facts } from '../../components/facts.tsx'
@@ -11,8 +12,10 @@ import { Time } from '../../components/time.tsx'
 import type { Grant } from '../../grant-types.ts'
 import { useGrant } from '../../grants.ts'
 import { useSession } from '../../session.ts'
-import { decisionWords } from '../../words.ts'
+import { decisionWords, endWords, voterWords } from '../../words.ts'
+import { Events } from '../request/events.tsx'
 import { GrantLeases } from '../request/leases.tsx'
+import { Notices } from '../request/notices.tsx'
 import { checklistLines, type DoneReview, outcomeWords } from './review.ts'
 import { ReviewForm } from './review-form.tsx'
 
@@ -25,7 +28,9 @@ export function ReviewOf({ id }: { id: string }) {
 function Contents({ grant }: { grant: Grant }) {
   const mayReview = grant.allowed.includes('review')
   const why = grant.refused.review
-  const open = grant.state === 'review_due' || grant.state === 'review_overdue'
+  const isDue = grant.state === 'review_due' || grant.state === 'review_overdue'
+  const [logOpen, setLogOpen] = useState(false)
+  const [eventsRead, setEventsRead] = useState(0)
   return (
     <Stack gap="md">
       <Group gap="sm">
@@ -35,16 +40,24 @@ function Contents({ grant }: { grant: Grant }) {
           The whole request
         </Anchor>
       </Group>
+      <Notices grant={grant} />
       <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="md">
         <Section title="What was asked for">
           <PlanFacts grant={grant} />
         </Section>
         <WhatWasDone grant={grant} />
       </SimpleGrid>
+      <Log
+        grant={grant}
+        onToggle={(open) => {
+          setLogOpen(open)
+          setEventsRead(grant.events.length)
+        }}
+      />
       {(grant.reviews as DoneReview[]).map((review) => (
         <Done key={review.number} review={review} />
       ))}
-      {open && grant.ratification === 'due' && (
+      {isDue && grant.ratification === 'due' && (
         <Alert variant="light" color="yellow" title="Not ratified yet">
           Access was given without an approver. Until somebody ratifies it, or refuses to, it can only be
           flagged.
@@ -52,10 +65,10 @@ function Contents({ grant }: { grant: Grant }) {
       )}
       {mayReview && (
         <Section title="Your review">
-          <ReviewForm grant={grant} />
+          <ReviewForm grant={grant} hasRead={logOpen || eventsRead === grant.events.length} />
         </Section>
       )}
-      {open && !mayReview && (
+      {isDue && !mayReview && (
         <Alert variant="light" color="gray" title="Somebody else has to review this">
           {why ??
             'A reviewer is neither who asked nor anybody who approved or witnessed, and is named by the policy.'}
@@ -65,8 +78,29 @@ function Contents({ grant }: { grant: Grant }) {
   )
 }
 
-function WhatWasDone({ grant }: { grant: Grant }) {
+/** All that is on record of the request. Folded, since a reviewer has to have opened it. */
+function Log({ grant, onToggle }: { grant: Grant; onToggle: (open: boolean) => void }) {
   const { may } = useSession()
+  return (
+    <Section title="The log of the request">
+      <Accordion variant="contained" order={3} onChange={(opened) => onToggle(opened !== null)}>
+        <Accordion.Item value="log">
+          <Accordion.Control>{grant.events.length} events, from the ask on</Accordion.Control>
+          <Accordion.Panel>
+            <Events events={grant.events} />
+          </Accordion.Panel>
+        </Accordion.Item>
+      </Accordion>
+      {may.audit && (
+        <Anchor component={Link} to={`/audit?grant=${grant.id}`} size="sm">
+          Everything about it on the audit log
+        </Anchor>
+      )}
+    </Section>
+  )
+}
+
+function WhatWasDone({ grant }: { grant: Grant }) {
   const approvers = grant.votes.filter(({ current }) => current)
   return (
     <Section title="What was done">
@@ -74,12 +108,10 @@ function WhatWasDone({ grant }: { grant: Grant }) {
         rows={[
           ['Began', grant.started_at && <Time key="began" at={grant.started_at} />],
           ['Over', grant.ended_at && <Time key="over" at={grant.ended_at} />],
-          ['Because', (grant.end_reason ?? '').replaceAll('_', ' ')],
+          ['Because', endWords(grant.end_reason)],
           [
             'Voted',
-            approvers
-              .map(({ voter, decision }) => `${voter.display_name} ${decisionWords(decision)}`)
-              .join(', '),
+            approvers.map((vote) => `${voterWords(vote)} ${decisionWords(vote.decision)}`).join(', '),
           ],
           ['More time', grant.extensions.filter(({ state }) => state === 'approved').length || ''],
           ['Statements', statementsOf(grant)],
@@ -88,12 +120,7 @@ function WhatWasDone({ grant }: { grant: Grant }) {
       {grant.leases.length === 0 ? (
         <Text size="sm">No account was made under it.</Text>
       ) : (
-        <GrantLeases leases={grant.leases} />
-      )}
-      {may.audit && (
-        <Anchor component={Link} to={`/audit?grant=${grant.id}`} size="sm">
-          Everything about it on the audit log
-        </Anchor>
+        <GrantLeases grant={grant} />
       )}
     </Section>
   )

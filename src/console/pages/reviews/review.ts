@@ -1,4 +1,4 @@
-import type { ShortGrant } from '../../grant-types.ts'
+import type { Grant, ShortGrant } from '../../grant-types.ts'
 
 /** What a reviewer has to have looked at, by the names of the API. */
 export const CHECKS = {
@@ -38,13 +38,15 @@ const MAX_CASE = 200
 /** What keeps a form from being signed, beside the field it is about; the broker decides in the end. */
 export function problemsOf(
   form: ReviewForm,
-  grant: Pick<ShortGrant, 'ticket_state' | 'force_rotation'>,
+  grant: Pick<ShortGrant, 'ticket_state' | 'force_rotation'> & { hasRead: boolean },
 ): ReviewProblems {
   const problems: ReviewProblems = {}
   const ok = form.outcome === 'ok'
   const flagged = form.outcome === 'flagged'
   if (form.outcome === '') problems.outcome = 'Say whether it was as it should be'
-  if (ok && Object.values(form.checks).includes(false)) {
+  if (ok && !grant.hasRead) {
+    problems.checks = 'Open the log of the request first: it is above'
+  } else if (ok && Object.values(form.checks).includes(false)) {
     problems.checks = 'All of it has to be so; if something is not, it is to be flagged'
   }
   if (ok && needsTicket(grant) && !form.ticketVerified) {
@@ -64,7 +66,10 @@ export const needsTicket = ({ ticket_state }: Pick<ShortGrant, 'ticket_state'>):
   ticket_state === 'unverified'
 
 /** The form as the API takes it, for the plan that the reviewer saw. */
-export const bodyOf = (form: ReviewForm, grant: Pick<ShortGrant, 'plan_hash' | 'version'>) => ({
+export const bodyOf = (
+  form: ReviewForm,
+  grant: Pick<Grant, 'plan_hash' | 'version' | 'events'> & { hasRead: boolean },
+) => ({
   outcome: form.outcome,
   checklist: { ...form.checks, rotate: form.rotate },
   finding: form.finding.trim(),
@@ -72,6 +77,7 @@ export const bodyOf = (form: ReviewForm, grant: Pick<ShortGrant, 'plan_hash' | '
   ticket_verified: form.ticketVerified,
   plan_hash: grant.plan_hash,
   version: grant.version,
+  ...(grant.hasRead && { events_seen: grant.events.length }),
 })
 
 /** Overdue ones first, then by when they are due. */

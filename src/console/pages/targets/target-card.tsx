@@ -26,6 +26,7 @@ import {
   issuingWords,
   isUntried,
   limitLine,
+  nameOf,
   type Rotation,
   reconcileWords,
   rotationWords,
@@ -37,13 +38,13 @@ import {
 export function TargetCard({ target }: { target: Target }) {
   const trouble = troubleOf(target)
   return (
-    <Paper withBorder p="md" component="section" aria-label={`Target ${target.name}`}>
+    <Paper withBorder p="md" component="section" aria-label={`Target ${nameOf(target)}`}>
       <Stack gap="sm">
         <Group justify="space-between" align="flex-start">
           <div>
             <Group gap="xs">
               <Title order={2} size="h4" style={{ overflowWrap: 'anywhere' }}>
-                {target.name}
+                {nameOf(target)}
               </Title>
               <Verdict target={target} trouble={trouble} />
             </Group>
@@ -96,7 +97,7 @@ function Reconcile({ target }: { target: Target }) {
   return (
     <Stack gap="xs" align="flex-end">
       <Button variant="default" size="xs" onClick={action.run} loading={running}>
-        Reconcile {target.name} now
+        Reconcile {nameOf(target)} now
       </Button>
       {action.error !== undefined && <ErrorState error={action.error} title="Not reconciled" />}
     </Stack>
@@ -152,7 +153,7 @@ function Ending({ target }: { target: Target }) {
               component={Link}
               size="sm"
               to={`/leases?target=${encodeURIComponent(target.name)}`}
-              aria-label={`${leases.live} live leases on ${target.name}`}
+              aria-label={`${leases.live} live leases on ${nameOf(target)}`}
             >
               {leases.live >= 10_000 ? '10,000 or more' : leases.live}
             </Anchor>,

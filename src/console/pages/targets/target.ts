@@ -1,3 +1,5 @@
+import { targetName } from '../../target-name.ts'
+
 /** A target as `sys/leasehold/targets` has it. Times RFC 3339. */
 export type Target = {
   id: string
@@ -151,10 +153,14 @@ const bad = (what: string, means: string): Finding => ({ tone: 'bad', what, mean
 const warning = (what: string, means: string): Finding => ({ tone: 'warning', what, means })
 const seconds = (count: number): string => (count === 1 ? '1 second' : `${Math.round(count)} seconds`)
 
+/** As people call it. */
+export const nameOf = ({ name, engine, mount }: Pick<Target, 'name' | 'engine' | 'mount'>): string =>
+  targetName({ target: name, engine, path: mount })
+
 /** Those in trouble first, then by name. */
 export const inOrder = (targets: readonly Target[]): Target[] =>
   [...targets].sort(
-    (a, b) => worst(b) - worst(a) || a.name.localeCompare(b.name) || a.mount.localeCompare(b.mount),
+    (a, b) => worst(b) - worst(a) || nameOf(a).localeCompare(nameOf(b)) || a.mount.localeCompare(b.mount),
   )
 
 export const worst = (target: Target): number =>

@@ -1,0 +1,49 @@
+-- Security keys (WebAuthn): people enrol them while their identity provider answers, and log in by them when it does not.
+
+create table leasehold.webauthn_key (
+  id text primary key,
+  mount_id text not null references leasehold.mount (id),
+  -- As the authenticator names it, in base64url; with its public key, which is no secret.
+  credential_id text not null,
+  public_key bytea not null,
+  counter bigint not null,
+  aaguid text not null,
+  transports text[] not null default '{}',
+  device_type text not null check (device_type in ('singleDevice', 'multiDevice')),
+  backed_up boolean not null,
+  name text not null,
+  -- Whose it is: the very entity that the login at the provider has, and the role that it came by.
+  entity_id text not null references leasehold.entity (id),
+  role text not null,
+  -- Who that was, as proved when it was enrolled.
+  person jsonb not null,
+  created_at timestamptz not null default leasehold.ledger_now(),
+  last_used_at timestamptz,
+  unique (mount_id, credential_id)
+);
+create index webauthn_key_person on leasehold.webauthn_key (entity_id, mount_id);
+
+-- Enrolments that were begun: one for each person on a mount, so that nobody can fill this. Losing them in a crash makes a
+-- few people begin again.
+create unlogged table leasehold.webauthn_enrolment (
+  mount_id text not null,
+  entity_id text not null,
+  -- SHA-256 of the challenge.
+  challenge bytea not null,
+  expires_at timestamptz not null,
+  primary key (mount_id, entity_id)
+);
+create index webauthn_enrolment_due on leasehold.webauthn_enrolment (expires_at);
+
+-- Challenges that somebody has logged in by, until nobody could any more. They are handed out without a row, since
+-- anybody may ask for one; a row is for who has shown a key.
+create table leasehold.webauthn_spent (
+  -- SHA-256 of the challenge.
+  id bytea primary key,
+  expires_at timestamptz not null
+);
+create index webauthn_spent_due on leasehold.webauthn_spent (expires_at);
+
+-- The logins of people, ended ones too: a key gives what the newest of them at the provider has said.
+create index token_people on leasehold.token (entity_id, issued_at desc)
+  where parent_id is null and identity ->> 'kind' = 'human';

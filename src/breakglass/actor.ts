@@ -54,7 +54,7 @@ const MAX_NAME_CHARACTERS = 64
  * `Ada Okafor (oidc-ada)`, where the login itself says how a person is called. Names are the provider's word and may be
  * anybody's choice, so what stands in the brackets tells people apart, and no name can have brackets of its own.
  */
-function shownName({ identity: { kind, metadata }, displayName }: Principal): string {
+export function shownName({ identity: { kind, metadata }, displayName }: Principal): string {
   const name = kind === 'human' ? tame(metadata.name ?? '') : ''
   return name === '' ? displayName : `${name} (${displayName})`
 }

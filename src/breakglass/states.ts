@@ -78,7 +78,7 @@ const REVIEWS = ['review_due', 'review_overdue'] as const
 /** Each row: number, from, event, to, who, lanes. */
 const ROWS = [
   ['1', [null], 'submit', 'pending', ['requester'], ['standard', 'break_glass', 'drill']],
-  ['2', [null], 'submit', 'approved', ['requester'], ['standard', 'break_glass', 'drill']],
+  ['2', [null], 'submit', 'approved', ['requester'], ['standard', 'drill']],
   ['3', [null], 'submit_sealed', 'pending', ['requester'], ['sealed']],
   // The policy lets one person do it alone.
   ['3a', [null], 'submit_sealed', 'approved', ['requester'], ['sealed']],
@@ -106,14 +106,14 @@ const ROWS = [
   ['12b', ['approved'], 'lose_vote', 'same', ['identity', 'system']],
   ['13', ['approved'], 'cancel', 'cancelled', ['requester']],
   ['14', ['approved'], 'expire', 'expired', ['system']],
-  ['15', ['approved'], 'activate', 'activating', ['requester', 'system']],
+  ['15', ['approved'], 'activate', 'activating', ['requester']],
   ['16', ['activating'], 'activated', 'active', ['system']],
   ['16a', ['active'], 'collect', 'same', ['requester']],
   ['17', ['activating'], 'activation_failed', 'activation_failed', ['system']],
   ['17', ['activating'], 'activation_failed', 'ending', ['system']],
   ['18', ['activating'], 'cancel', 'ending', ['requester']],
   ['18', ['activating'], 'revoke', 'ending', ['approver', 'officer', 'owner']],
-  ['18', ['activating'], 'requester_disabled', 'ending', ['identity', 'system']],
+  ['18', ['activating'], 'requester_disabled', 'ending', ['identity']],
   ['19', ['active'], 'ask_extension', 'same', ['requester']],
   ['20', ['active'], 'extend', 'same', ['approver']],
   ['20a', ['active'], 'approve_extension', 'same', ['approver']],
@@ -129,13 +129,14 @@ const ROWS = [
   ['27', ACCESS, 'incident_closed', 'ending', ['incident', 'system', 'officer']],
   // Within the grace the end comes nearer, and is not there yet.
   ['27a', ACCESS, 'incident_closed', 'same', ['incident', 'officer']],
-  ['27', ACCESS, 'requester_disabled', 'ending', ['identity', 'system']],
+  ['27', ACCESS, 'requester_disabled', 'ending', ['identity']],
   ['27', ACCESS, 'target_retired', 'ending', ['system']],
   ['28', ['active'], 'refuse_ratification', 'ending', ['approver'], ['sealed']],
   ['28', ['active'], 'ratification_overdue', 'ending', ['system'], ['sealed']],
   ['28a', [...ACCESS, ...ENDINGS, ...REVIEWS], 'ratify', 'same', ['approver'], ['sealed']],
   ['28a', ['suspended', ...ENDINGS, ...REVIEWS], 'refuse_ratification', 'same', ['approver'], ['sealed']],
-  ['28a', ['suspended', ...ENDINGS, ...REVIEWS], 'ratification_overdue', 'same', ['system'], ['sealed']],
+  // While access is ending nobody looks at that time: it is seen right after.
+  ['28a', ['suspended', ...REVIEWS], 'ratification_overdue', 'same', ['system'], ['sealed']],
   ['29', ['active'], 'foreign_change', 'ending', ['system']],
   ['30', ['ending'], 'proved_gone', 'review_due', ['system']],
   ['30', ['ending'], 'proved_gone', 'closed_ok', ['system']],

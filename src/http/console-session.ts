@@ -1,3 +1,4 @@
+import { shownName } from '../breakglass/actor.ts'
 import type { ConsoleSession } from '../identity/console-sessions.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { isRoot } from '../policy/authorize.ts'
@@ -79,7 +80,7 @@ async function shownCaller(parts: Pick<ConsoleParts, 'tokens' | 'leasesOfToken'>
     allowed(call, MAY),
   ])
   return {
-    display_name: principal.displayName,
+    display_name: shownName(principal),
     kind: identity.kind,
     mount: identity.mount,
     subject: identity.subject,

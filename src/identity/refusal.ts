@@ -1,19 +1,24 @@
-import { AppRoleLoginRefused, type AppRoleRefusalReason } from './approle/refusal.ts'
-import { LoginRefused, type RefusalReason } from './jwt/refusal.ts'
-import { KubernetesLoginRefused, type KubernetesRefusalReason } from './kubernetes/refusal.ts'
-import { WebauthnLoginRefused, type WebauthnRefusalReason } from './webauthn/refusal.ts'
+import { BrokerError, type ErrorCode } from '../lib/errors.ts'
 
-/** Why a login was refused, whatever its method: for audit and logs, never for the caller. Undefined for other errors. */
-export function refusalOf(error: unknown):
-  | {
-      reason: RefusalReason | KubernetesRefusalReason | AppRoleRefusalReason | WebauthnRefusalReason
-      detail: string
-    }
-  | undefined {
-  const isRefusal =
-    error instanceof LoginRefused ||
-    error instanceof KubernetesLoginRefused ||
-    error instanceof AppRoleLoginRefused ||
-    error instanceof WebauthnLoginRefused
-  return isRefusal ? { reason: error.reason, detail: error.detail } : undefined
+/** A login that failed a check, by any method. The message is for the wire; `reason` and `detail` are for audit and logs only. */
+export class RefusedLogin<Reason extends string = string> extends BrokerError {
+  readonly reason: Reason
+  /** Says what failed where; never holds a proof, nor a claim's value. */
+  readonly detail: string
+
+  constructor(
+    reason: Reason,
+    [code, text]: readonly [ErrorCode, string],
+    detail = '',
+    options?: { cause?: unknown },
+  ) {
+    super(code, text, options)
+    this.name = new.target.name
+    this.reason = reason
+    this.detail = detail
+  }
 }
+
+/** Why a login was refused: for audit and logs, never for the caller. Undefined for other errors. */
+export const refusalOf = (error: unknown): { reason: string; detail: string } | undefined =>
+  error instanceof RefusedLogin ? { reason: error.reason, detail: error.detail } : undefined

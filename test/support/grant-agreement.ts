@@ -1,6 +1,6 @@
 import { expect } from 'vitest'
-import { ACCESS, type Model, REVIEWS, WAITING } from './grant-model.ts'
-import { eventsSince, type GrantRecord, standing } from './grant-record.ts'
+import { ACCESS, ENDINGS, type Model, REVIEWS, WAITING } from './grant-model.ts'
+import { type EventRow, eventsSince, type GrantRecord, standing } from './grant-record.ts'
 import type { Heard } from './grant-world.ts'
 
 /** Whether the ledger has what the model expects, beyond the state; and whether somebody was woken for it. */
@@ -57,10 +57,16 @@ export function wasHeard(heard: Heard, record: GrantRecord, before: GrantRecord,
   if (nextActionAt && isNew && SET_A_TIME.includes(since.at(-1) ?? '')) {
     expect(heard.looks, `looks asked for: ${told}`).toContain(nextActionAt.getTime())
   }
-  const has = (...events: string[]) => since.some((event) => events.includes(event))
+  const isEnding = ENDINGS.includes(record.grant.state) && record.events.some(endedByItself(before))
+  const isAtOnce = since.some((event) => END_AT_ONCE.includes(event))
   const due = [
-    ...(has(...END_LEASES) ? record.leases.filter(({ state }) => state === 'revoking') : []),
-    ...(has(...END_AT_ONCE) ? before.leases.filter(({ state }) => state !== 'revoked') : []),
+    ...(isEnding ? record.leases.filter(({ state }) => state === 'revoking') : []),
+    ...(isAtOnce ? before.leases.filter(({ state }) => state !== 'revoked') : []),
   ]
   for (const { targetId } of due) expect(heard.targets, `targets woken: ${told}`).toContain(targetId)
 }
+
+const endedByItself =
+  ({ grant }: GrantRecord) =>
+  ({ number, event, who }: EventRow): boolean =>
+    number > grant.version && who === 'system' && END_LEASES.includes(event)

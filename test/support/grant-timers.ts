@@ -86,7 +86,8 @@ function leaving(model: Model): Expected {
   }
   const mayBeLeft = live || dirty || heldSince !== undefined
   if (!mayBeLeft || state === 'ending_stuck') return done(whenLeft(model), then)
-  const waits = now - endingSince >= END_SEEN ? [] : ['ending']
+  // Whoever moves it meanwhile, such as by ratifying, puts off the next look at it.
+  const waits = now - endingSince >= END_SLO && now >= model.lookBy ? [] : ['ending']
   const stuck = now - endingSince >= END_SLO ? ['ending_stuck'] : []
   return done([...waits, ...stuck, ...whenLeft(model).slice(1)], then)
 }

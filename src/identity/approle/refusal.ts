@@ -1,4 +1,4 @@
-import { BrokerError } from '../../lib/errors.ts'
+import { RefusedLogin } from '../refusal.ts'
 
 const INVALID = 'invalid role or secret ID'
 
@@ -18,14 +18,9 @@ const WIRE_TEXT = {
 
 export type AppRoleRefusalReason = keyof typeof WIRE_TEXT
 
-/** A login that failed a check. The message is for the wire; `reason` is for audit and logs only. */
-export class AppRoleLoginRefused extends BrokerError {
-  readonly reason: AppRoleRefusalReason
-  readonly detail = ''
-
+/** It has no detail: there is nothing to say that would not help to guess. */
+export class AppRoleLoginRefused extends RefusedLogin<AppRoleRefusalReason> {
   constructor(reason: AppRoleRefusalReason) {
-    super('invalid_request', WIRE_TEXT[reason])
-    this.name = 'AppRoleLoginRefused'
-    this.reason = reason
+    super(reason, ['invalid_request', WIRE_TEXT[reason]])
   }
 }

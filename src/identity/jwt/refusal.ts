@@ -1,4 +1,4 @@
-import { BrokerError } from '../../lib/errors.ts'
+import { RefusedLogin } from '../refusal.ts'
 
 /** Real tokens stay under 4 KiB; the bound keeps a forged one from costing much. */
 export const MAX_TOKEN_BYTES = 16 * 1_024
@@ -68,16 +68,9 @@ const WIRE_TEXT = {
 
 export type RefusalReason = keyof typeof WIRE_TEXT
 
-/** A login that failed a check. The message is for the wire; `reason` and `detail` are for audit and logs only. */
-export class LoginRefused extends BrokerError {
-  readonly reason: RefusalReason
-  /** Names the claim or the fetch that failed; never holds the token, nor a claim's value. */
-  readonly detail: string
-
+/** Its detail names the claim or the fetch that failed. */
+export class LoginRefused extends RefusedLogin<RefusalReason> {
   constructor(reason: RefusalReason, detail = '', options?: { cause?: unknown }) {
-    super('invalid_request', WIRE_TEXT[reason], options)
-    this.name = 'LoginRefused'
-    this.reason = reason
-    this.detail = detail
+    super(reason, ['invalid_request', WIRE_TEXT[reason]], detail, options)
   }
 }

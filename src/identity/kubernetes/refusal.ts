@@ -1,5 +1,6 @@
-import { BrokerError, type ErrorCode } from '../../lib/errors.ts'
+import type { ErrorCode } from '../../lib/errors.ts'
 import type { RefusalReason as TokenRefusalReason } from '../jwt/refusal.ts'
+import { RefusedLogin } from '../refusal.ts'
 
 type WireAnswer = readonly [code: ErrorCode, text: string]
 
@@ -39,18 +40,10 @@ type OwnReason = keyof typeof WIRE_ANSWER
 /** Why a login was refused; those shared with the JWT method mean the same as there. */
 export type KubernetesRefusalReason = OwnReason | TokenRefusalReason
 
-/** A login that failed a check. The message is for the wire; `reason` and `detail` are for audit and logs only. */
-export class KubernetesLoginRefused extends BrokerError {
-  readonly reason: KubernetesRefusalReason
-  /** Says what failed where; never holds a token, nor a claim's value. */
-  readonly detail: string
-
+/** Its detail says what failed where. */
+export class KubernetesLoginRefused extends RefusedLogin<KubernetesRefusalReason> {
   constructor(reason: KubernetesRefusalReason, detail = '') {
-    const [code, text] = isOwn(reason) ? WIRE_ANSWER[reason] : DENIED
-    super(code, text)
-    this.name = 'KubernetesLoginRefused'
-    this.reason = reason
-    this.detail = detail
+    super(reason, isOwn(reason) ? WIRE_ANSWER[reason] : DENIED, detail)
   }
 }
 

@@ -1,4 +1,4 @@
-import { BrokerError } from '../../lib/errors.ts'
+import { RefusedLogin } from '../refusal.ts'
 
 const NOT_ACCEPTED = 'the security key was not accepted'
 const PROVIDER_FIRST = 'log in at your identity provider first, and then by your security key'
@@ -27,16 +27,9 @@ const WIRE_TEXT = {
 
 export type WebauthnRefusalReason = keyof typeof WIRE_TEXT
 
-/** A login that failed a check. The message is for the wire; `reason` and `detail` are for audit and logs only. */
-export class WebauthnLoginRefused extends BrokerError {
-  readonly reason: WebauthnRefusalReason
-  /** Names the key, or the check that failed. */
-  readonly detail: string
-
+/** Its detail names the key, or the check that failed. */
+export class WebauthnLoginRefused extends RefusedLogin<WebauthnRefusalReason> {
   constructor(reason: WebauthnRefusalReason, detail = '', options?: { cause?: unknown }) {
-    super('invalid_request', WIRE_TEXT[reason], options)
-    this.name = 'WebauthnLoginRefused'
-    this.reason = reason
-    this.detail = detail
+    super(reason, ['invalid_request', WIRE_TEXT[reason]], detail, options)
   }
 }

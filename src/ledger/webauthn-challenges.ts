@@ -11,10 +11,10 @@ export const putEnrolment = (
 ): Promise<number> =>
   change(
     db,
-    `insert into leasehold.webauthn_enrolment (mount_id, entity_id, challenge, expires_at)
+    `insert into leasehold.webauthn_enrolment (mount_id, entity_id, id, expires_at)
      values ($1, $2, decode($3, 'hex'), leasehold.ledger_now() + $4::integer * interval '1 second')
      on conflict (mount_id, entity_id) do update
-       set challenge = excluded.challenge, expires_at = excluded.expires_at`,
+       set id = excluded.id, expires_at = excluded.expires_at`,
     [mountId, entityId, challenge, seconds],
   )
 
@@ -26,7 +26,7 @@ export async function takeEnrolment(
   const rows = await change(
     db,
     `delete from leasehold.webauthn_enrolment
-     where mount_id = $1 and entity_id = $2 and challenge = decode($3, 'hex')
+     where mount_id = $1 and entity_id = $2 and id = decode($3, 'hex')
        and expires_at > leasehold.ledger_now()`,
     [mountId, entityId, challenge],
   )

@@ -99,6 +99,24 @@ test('asking for challenges leaves nothing behind', async () => {
   expect(await count()).toBe(before)
 })
 
+test('what was begun, and what was used up, is dropped when its time is over', async () => {
+  const { person, key } = await enrolled()
+  await person.api('POST', 'auth/webauthn/register/begin')
+  expect((await keys.tryLogIn(key)).status).toBe(200)
+  const left = async () => {
+    const { rows } = await at.ledger.ledger.query<{ begun: number; spent: number }>(
+      `select (select count(*) from leasehold.webauthn_enrolment) as begun,
+         (select count(*) from leasehold.webauthn_spent) as spent`,
+    )
+    return rows[0]
+  }
+  const before = await left()
+  expect([before?.begun, before?.spent]).not.toContain(0)
+  await at.ledger.advance(3_600)
+  await at.broker.sweep.once()
+  expect(await left()).toEqual({ begun: 0, spent: 0 })
+})
+
 test.each([
   ['another site', { origin: 'https://leasehold.example.evil.example' }],
   ['another port of ours', { origin: `${ORIGIN}:8443` }],

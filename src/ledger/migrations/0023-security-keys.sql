@@ -26,10 +26,10 @@ create index webauthn_key_person on leasehold.webauthn_key (entity_id, mount_id)
 -- Enrolments that were begun: one for each person on a mount, so that nobody can fill this. Losing them in a crash makes a
 -- few people begin again.
 create unlogged table leasehold.webauthn_enrolment (
+  -- SHA-256 of the challenge.
+  id bytea not null,
   mount_id text not null,
   entity_id text not null,
-  -- SHA-256 of the challenge.
-  challenge bytea not null,
   expires_at timestamptz not null,
   primary key (mount_id, entity_id)
 );

@@ -97,7 +97,8 @@ export async function migrateLedger({
   ledgerUrl,
   log,
 }: Pick<BrokerSettings, 'ledgerUrl' | 'log'>): Promise<void> {
-  const ledger = connect(ledgerUrl, log)
+  // An index of millions of rows takes minutes, and so does waiting for another process to have made it.
+  const ledger = connect(ledgerUrl, log, { isPatient: true })
   try {
     await migrate(ledger)
   } finally {
@@ -122,9 +123,11 @@ export async function compose(settings: BrokerSettings): Promise<Broker> {
   }
 }
 
-const connect = (url: Sensitive, log: Logger): OpenLedger =>
-  openLedger(url.reveal(), (error) =>
-    log.warn({ error: error.message }, 'a connection to the ledger was lost'),
+const connect = (url: Sensitive, log: Logger, options: { isPatient?: boolean } = {}): OpenLedger =>
+  openLedger(
+    url.reveal(),
+    (error) => log.warn({ error: error.message }, 'a connection to the ledger was lost'),
+    options,
   )
 
 async function openTraces({ tracing, log }: BrokerSettings): Promise<Tracing | undefined> {

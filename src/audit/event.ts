@@ -61,12 +61,13 @@ const ANY_TEXT_CHARACTERS = 80
 
 /**
  * The text of an event that is stored and hashed: canonical JSON of at most `MAX_BODY_BYTES`. Never throws, since a
- * request must not escape its record by being large: what does not fit is left out, parameters and details first, and
- * `cut` says so.
+ * request must not escape its record by being large: what does not fit is left out, what its caller sent before what we
+ * found, and `cut` says so.
  */
 export function canonical(event: AuditEvent): string {
   for (const shape of [
     whole,
+    withoutParameters,
     withoutDetails,
     withShortTexts(LONG_TEXT_CHARACTERS),
     withShortTexts(ANY_TEXT_CHARACTERS),
@@ -78,6 +79,10 @@ export function canonical(event: AuditEvent): string {
 }
 
 const whole = (event: AuditEvent): AuditEvent => event
+
+function withoutParameters({ what: { parameters: _, ...what }, ...event }: AuditEvent): AuditEvent {
+  return { ...event, what, cut: ['what.parameters'] }
+}
 
 function withoutDetails({ details, ...event }: AuditEvent): AuditEvent {
   const { parameters, ...what } = event.what

@@ -13,6 +13,7 @@ import type { Actor } from './actor.ts'
 import type { Moves } from './moves.ts'
 import type { OnCall } from './on-call.ts'
 import type { PlanRole } from './plan.ts'
+import type { CheckTicket } from './ticket-check.ts'
 
 /** Somebody at the door, as far as handing out credentials needs to know them. */
 export type Caller = {
@@ -36,6 +37,7 @@ export type AccessParts = {
   ender: Pick<Ender, 'endNow' | 'abandon'>
   grantLeases: GrantLeases
   onCall: Pick<OnCall, 'renew'>
+  checkTicket: CheckTicket
   signer: Pick<Signer, 'issuer' | 'sign'>
   findMount(path: string): Promise<Mount | undefined>
   connectFacts(target: Target): ConnectFacts

@@ -1,21 +1,25 @@
 import { inCidr } from '../policy/condition-cidr.ts'
-import { type Actor, mountsOf } from './actor.ts'
+import type { Actor } from './actor.ts'
 import type { PolicySpec, Selection } from './policies.ts'
 
 /** `auth/oidc/`, `oidc/` and `oidc` are one mount. */
-export const mountName = (mount: string): string => mount.replace(/^auth\//, '').replace(/\/+$/, '')
+const mountName = (mount: string): string => mount.replace(/^auth\//, '').replace(/\/+$/, '')
+
+/** The mount by which a security key was shown names nobody: people of several providers may come in by it. */
+export const isKnownBy = ({ home, mount }: Pick<Actor, 'mount' | 'home'>, written: string): boolean =>
+  mountName(home ?? mount) === mountName(written)
 
 /**
  * `<subject>`, of whatever mount, or `<mount>#<subject>`: with a mark in it, it is always the latter, since what another
  * issuer lets people call themselves must not read like it. Whoever came by a security key is still the subject that
  * their provider's mount knows.
  */
-const isSubject = (actor: Actor, written: string): boolean => {
+export const isSubject = (actor: Actor, written: string): boolean => {
   const { subject } = actor
   const at = written.indexOf('#')
   if (subject === '' || (at < 0 ? written : written.slice(at + 1)) !== subject) return false
   if (at < 0) return true
-  return mountsOf(actor).some((mount) => mountName(mount) === mountName(written.slice(0, at)))
+  return isKnownBy(actor, written.slice(0, at))
 }
 
 const isSelected = (actor: Actor, { groups, subjects }: Selection): boolean =>

@@ -20,7 +20,8 @@ import { deciding, won } from './deciding.ts'
 import { stateRefusal } from './moves.ts'
 import { isMet } from './quorum.ts'
 import { conflict, type Situation } from './situation.ts'
-import { actorOfVote, standingVotes, votersOf } from './standing.ts'
+import { actorOfVote, votersOf } from './standing.ts'
+import { type CheckTicket, checkTicketOf } from './ticket-check.ts'
 import { castVote, standingOf, withVoteOf } from './votes-cast.ts'
 import { after } from './waiting.ts'
 
@@ -82,9 +83,10 @@ function moved<E extends string>(grant: Grant, event: E) {
 }
 
 async function askForMore(
-  { ledger, moves, wakeLook }: AccessParts,
+  { ledger, moves, checkTicket, wakeLook }: AccessParts,
   { seconds, reason, ...ask }: Act & { seconds: number; reason: string },
 ): Promise<void> {
+  await mustBeGoingOn(checkTicket, await situationFor(ledger, ask, ACTION.extend))
   await act(ledger, ask, ACTION.extend, async (db, situation) => {
     const { grant, policy, actor } = situation
     const left = secondsLeft({ grant, policy })
@@ -105,6 +107,13 @@ async function askForMore(
     wakeLook(set.nextActionAt, grant.now)
     return undefined
   })
+}
+
+/** More time is for an incident that goes on: of one that is over its system says so, if it can be asked. */
+async function mustBeGoingOn(checkTicket: CheckTicket, { grant, policy }: Situation): Promise<void> {
+  if (policy.spec.ticket_check_url === '' || grant.ticket === '' || grant.lane === 'drill') return
+  const { state, isOver } = await checkTicketOf(checkTicket, policy, grant)
+  if (state === 'refused' || isOver) throw conflict('the incident system says that the incident is over')
 }
 
 /** What people vote on: so much more of this very plan, for this reason. */
@@ -142,9 +151,14 @@ function mustHaveSeen({ planHash }: GrantExtension, sent: string): void {
   if (sent !== planHash) throw conflict('the plan has changed: what is asked for is not what you have seen')
 }
 
+/** What somebody has said to the request itself, whether or not it still counts. */
+const FIRST_VOTE: ReadonlySet<string> = new Set(['approve', 'deny', 'witness'])
+
 /** The same quorum as before, of whom at least one has not decided about this access yet. */
-function isEnough({ grant, policy, votes, actor }: Situation, { round }: GrantExtension): boolean {
-  const before = standingVotes({ grant, votes }).map(({ voter }) => actorOfVote(voter))
+function isEnough({ policy, votes, actor }: Situation, { round }: GrantExtension): boolean {
+  const before = votes
+    .filter((vote) => vote.round === 0 && FIRST_VOTE.has(vote.decision))
+    .map(({ voter }) => actorOfVote(voter))
   const now = withVoteOf(actor, policy, standingOf(votes, round, 'approve'))
   const isNew = ({ voter }: (typeof now)[number]) =>
     !before.some((other) => isSamePerson(actorOfVote(voter), other))

@@ -4,6 +4,7 @@ import type { Db } from '../ledger/db.ts'
 import type { SomePerson } from '../ledger/grant-reviews.ts'
 import { findGrant } from '../ledger/grants.ts'
 import {
+  areDisabled,
   type DisabledPerson,
   disabledPeople,
   findDisabledPerson,
@@ -14,7 +15,9 @@ import {
   rememberSecurityEvent,
 } from '../ledger/identity-events.ts'
 import { type DoomedLease, doom } from '../ledger/lease-ending.ts'
+import { markSignedOut } from '../ledger/people-logins.ts'
 import { endTokensOfPerson } from '../ledger/token-ending.ts'
+import { dropKeysOfPerson } from '../ledger/webauthn-keys.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
 import type { AccessParts } from './access-parts.ts'
@@ -69,7 +72,7 @@ export function createIdentityEvents(parts: Parts): IdentityEvents {
         const found = await findDisabledPerson(db, id)
         if (!found) throw new BrokerError('not_found', '')
         about({ details: { person: found.person, disabled_by: found.event } })
-        await liftDisabled(db, id)
+        await liftDisabled(db, found, newId)
       }),
   }
 }
@@ -101,7 +104,9 @@ async function apply(db: Db, parts: Parts, event: PersonEvent, whom: SomePerson,
   // Of two words in one token the one that keeps somebody out is safe to believe.
   const disabled = effects.has('disable') && (await noteWord(db, event, whom, true))
   if (effects.has('enable') && !effects.has('disable')) {
-    done.did.enabled = await noteWord(db, event, whom, false)
+    const isNews = await noteWord(db, event, whom, false)
+    // Who was disabled by another mount is so still.
+    done.did.enabled = isNews && !(await areDisabled(db, [whom]))[0]
   }
   if (effects.has('disable')) done.did.disabled = disabled
   if (disabled) await endWhatTheyAsked(db, parts, { whom, told, done })
@@ -110,13 +115,16 @@ async function apply(db: Db, parts: Parts, event: PersonEvent, whom: SomePerson,
   const because = disabled ? 'the voter was disabled' : 'the sessions of the voter were revoked'
   done.did.lost_votes = await loseVotes(db, parts.moves, { whom, because, told })
   const ended = await endTokensOfPerson(db, whom)
+  await markSignedOut(db, whom)
+  // Whoever had their credential may have enrolled a key of their own, which outlives every token.
+  if (disabled || effects.has('suspend')) done.did.security_keys_removed = await dropKeysOfPerson(db, whom)
   const outliving = disabled ? await doom(db, { outliving: whom }, 'token_ended') : []
   done.afterwards.push(() => wakeAll(parts, [...ended.targetIds, ...targetsOf(outliving)]))
   done.did.tokens_ended = ended.tokenIds.length
   done.did.leases_ending = ended.leases + outliving.length
 }
 
-/** False where a newer word of its issuer is known: one that comes late is no news. */
+/** False where a newer word is known, of its issuer or of an operator: one that comes late is no news. */
 const noteWord = (
   db: Db,
   { types, jti, issuedAt, mount, forgetAt }: PersonEvent,

@@ -68,6 +68,7 @@ export function createMoves({ ledger, tell }: { ledger: Ledger; tell: Tell }): M
         event,
         lane: grant.lane,
         plan_hash: grant.planHash,
+        ...(actor && provedBy(actor, grant.now)),
         ...detail,
       },
     })
@@ -105,6 +106,15 @@ export function createMoves({ ledger, tell }: { ledger: Ledger; tell: Tell }): M
     asPart: (work) => partOfIt(eventOf, work),
   }
 }
+
+/** How somebody had proved who they are, and how long ago. */
+const provedBy = (
+  { amr, auth_time }: Actor,
+  now: Date,
+): { amr: string[]; login_age_seconds: number | null } => ({
+  amr: [...amr],
+  login_age_seconds: auth_time === null ? null : Math.floor(now.getTime() / 1_000 - auth_time),
+})
 
 function mustBeAllowed(move: Parameters<typeof rowOf>[0]): void {
   if (rowOf(move)) return

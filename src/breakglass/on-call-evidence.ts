@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import type { GrantVote } from '../ledger/grant-votes.ts'
 import { isObject } from '../lib/objects.ts'
-import { type Actor, mountsOf } from './actor.ts'
-import { mountName } from './eligibility.ts'
+import type { Actor } from './actor.ts'
+import { isKnownBy } from './eligibility.ts'
 
 /** What the incident system's word for a requester is, and for how long it counts. */
 
@@ -55,7 +55,7 @@ export function onCallWord(answer: unknown, requester: Named): OnCallWord {
 function isNamed(requester: Named, named: { subject: string; mount?: string | undefined }): boolean {
   if (requester.subject === '' || requester.subject !== named.subject) return false
   const { mount } = named
-  return mount === undefined || mountsOf(requester).some((one) => mountName(one) === mountName(mount))
+  return mount === undefined || isKnownBy(requester, mount)
 }
 
 /** Whether it counts by `now`, the ledger's time. Nothing dated ahead of when it was said counts for longer by that. */

@@ -29,8 +29,7 @@ import {
   recheck,
   standingVotes,
 } from './standing.ts'
-import type { Lane } from './states.ts'
-import type { CheckTicket } from './ticket-check.ts'
+import { type CheckTicket, checkTicketOf } from './ticket-check.ts'
 import { approvedPatch } from './votes.ts'
 import { nextActionAt } from './waiting.ts'
 
@@ -63,23 +62,27 @@ type Waiting = { grant: Grant; policy: Policy; votes: readonly GrantVote[] }
 export function createOnCall(parts: OnCallParts): OnCall {
   const { ledger, log } = parts
   const asking = new Map<string, Promise<void>>()
-  const inTurn = atMost(ASKING)
+  /** By the address of the system. */
+  const turns = new Map<string, ReturnType<typeof atMost>>()
   let stopped = false
 
   const failed = (grantId: string) => (error: unknown) =>
     log.warn({ grantId, error: messageOf(error) }, 'who is on call could not be learnt; it is asked again')
 
-  const askIf = async (grantId: string, isWanted: (waiting: Waiting) => boolean) => {
+  const inTurnAt = (url: string) => {
+    const turn = turns.get(url) ?? atMost(ASKING)
+    turns.set(url, turn)
+    return turn
+  }
+
+  const askIf = async (grantId: string, isWanted: (waiting: Waiting) => boolean, inTurn = atOnce) => {
     const waiting = await waitingGrant(ledger, grantId)
     if (!waiting || !isWanted(waiting)) return undefined
     const { grant, policy } = waiting
-    const { onCall } = await parts.checkTicket(policy, {
-      ticket: grant.ticket,
-      requester: grant.requester as Actor,
-      roles: planIn(grant).roles.map(({ path }) => path),
-      lane: grant.lane as Lane,
+    return inTurn(policy.spec.ticket_check_url)(async () => {
+      const { onCall } = await checkTicketOf(parts.checkTicket, policy, grant)
+      return onCall && settle(parts, grantId, { word: onCall, askedAt: grant.now })
     })
-    return onCall && settle(parts, grantId, { word: onCall, askedAt: grant.now })
   }
 
   return {
@@ -89,12 +92,10 @@ export function createOnCall(parts: OnCallParts): OnCall {
     },
     ask(grantId) {
       if (stopped || asking.has(grantId)) return
-      const asked = inTurn(async () => {
-        if (!stopped) await askIf(grantId, wantsWord)
-      })
+      const asked = askIf(grantId, (waiting) => !stopped && wantsWord(waiting), inTurnAt)
       asking.set(
         grantId,
-        asked.catch(failed(grantId)).finally(() => asking.delete(grantId)),
+        asked.then(() => {}, failed(grantId)).finally(() => asking.delete(grantId)),
       )
     },
     async renew({ id }) {
@@ -110,6 +111,12 @@ export function createOnCall(parts: OnCallParts): OnCall {
     },
   }
 }
+
+/** For whoever waits at the door. */
+const atOnce =
+  (_url: string) =>
+  <T>(work: () => Promise<T>): Promise<T> =>
+    work()
 
 /** Whether it is worth asking: there might be a vote, or the one there is will not count for long. */
 export function wantsWord({ grant, policy, votes }: Waiting): boolean {

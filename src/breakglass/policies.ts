@@ -188,8 +188,13 @@ function faultsOfPeople(spec: PolicySpec): Fault[] {
 function turnFault({ notify, approver_sets_escalation: steps }: PolicySpec): string | undefined {
   const inSteps = steps.flat()
   const left = notify.find(({ sets }) => sets && !sets.some((set) => inSteps.includes(set)))
-  if (!left || steps.length < 2) return undefined
-  return `${left.name}: none of its sets is in approver_sets_escalation, so it would never be asked`
+  if (steps.length < 2) return undefined
+  if (left) return `${left.name}: none of its sets is in approver_sets_escalation, so it would never be asked`
+  const later = notify.find(
+    ({ sets, events }) =>
+      sets && !sets.some((set) => steps[0]?.includes(set)) && events && !events.includes('escalate'),
+  )
+  return later && `${later.name}: events has to name escalate, or it would never be asked`
 }
 
 /** What a control group cannot stand before: of a role's paths it guards the one that makes credentials. */

@@ -119,9 +119,8 @@ function mustBeGood(
 async function mustHaveRead(db: Db, { grant }: Situation, { outcome, eventsSeen }: ReviewGiven) {
   if (outcome !== 'ok') return
   if (eventsSeen === undefined) throw field('events_seen', 'is required: how many events have you read?')
-  const there = (await grantEvents(db, grant.id)).length
-  if (eventsSeen !== there) {
-    throw conflict(`there are ${there} events on the record of the request, and you have read ${eventsSeen}`)
+  if (eventsSeen !== (await grantEvents(db, grant.id)).length) {
+    throw conflict('the record of the request has other events than those you have read: look at it again')
   }
 }
 

@@ -182,6 +182,7 @@ export async function applyLapse(
   const back = to === 'pending' && grant.state === 'approved'
   const set = {
     ...(back && { approvedAt: null, activateBy: null }),
+    ...(back && grant.lane === 'sealed' && { ratification: 'none' as const }),
     nextActionAt: nextActionAt({ ...grant, state: to }, policy.spec),
   }
   const moved = await moves.record(db, { grant, event, to, who: told.who, actor: null, set, detail })

@@ -92,7 +92,11 @@ export const createSubmit =
       const nextAt = nextActionAt({ ...WITHOUT_HISTORY, ...grant, ...set, now }, policy.spec)
       const event = checked.lane === 'sealed' ? 'submit_sealed' : 'submit'
       const detail = {
-        roles: plan.roles.map(({ path }) => path),
+        roles: plan.roles.map(({ path, target, version, revocability }) => ({
+          ...{ path, target, version, revocability },
+        })),
+        reason: ask.reason,
+        ticket: checked.ticket,
         ticket_state: ticketState,
         ...(state === 'approved' && { auto: 'policy' }),
       }

@@ -1,23 +1,38 @@
+import type { Grant } from '../ledger/grants.ts'
 import { post } from '../lib/post.ts'
 import type { Sensitive } from '../lib/sensitive.ts'
 import type { Actor } from './actor.ts'
 import { urlFault } from './notify/destinations.ts'
 import { signedHeaders } from './notify/sign.ts'
 import { type OnCallWord, onCallWord } from './on-call-evidence.ts'
+import { planIn } from './plan.ts'
 import type { Policy } from './policies.ts'
 import type { Lane } from './states.ts'
 
 /** verified: the incident system knows it. refused: it does not. unverified: it could not be asked. */
 export type TicketState = 'verified' | 'unverified' | 'refused'
 
-/** With what it says of the requester, if they are on call for it. */
-export type TicketAnswer = { state: TicketState; onCall: OnCallWord }
+/** With what it says of the requester, if they are on call for it. `isOver`: of the incident, which it does know. */
+export type TicketAnswer = { state: TicketState; onCall: OnCallWord; isOver?: boolean }
 
 /** Asks the incident system of a policy about a ticket; never throws. */
 export type CheckTicket = (
   policy: Policy,
   ask: { ticket: string; requester: Actor; roles: readonly string[]; lane: Lane },
 ) => Promise<TicketAnswer>
+
+/** The same of what somebody has asked for. */
+export const checkTicketOf = (
+  checkTicket: CheckTicket,
+  policy: Policy,
+  grant: Pick<Grant, 'ticket' | 'requester' | 'plan' | 'lane'>,
+): Promise<TicketAnswer> =>
+  checkTicket(policy, {
+    ticket: grant.ticket,
+    requester: grant.requester as Actor,
+    roles: planIn(grant).roles.map(({ path }) => path),
+    lane: grant.lane as Lane,
+  })
 
 export type TicketAsk = {
   policy: string
@@ -63,10 +78,11 @@ export async function checkTicket(
     if (UNKNOWN_STATUS.has(answer.status)) return REFUSED
     if (answer.status !== 200) return UNVERIFIED
     const said: unknown = JSON.parse(answer.body.toString('utf8'))
-    const { valid } = said as { valid?: unknown }
+    const { valid, open } = said as { valid?: unknown; open?: unknown }
     if (valid === true)
       return {
         state: 'verified',
+        isOver: open === false,
         onCall: onCallWord(said, { subject, mount, ...(home !== undefined && { home }) }),
       }
     return valid === false ? REFUSED : UNVERIFIED

@@ -4,6 +4,7 @@ import type { Grant, GrantEventRow } from '../ledger/grants.ts'
 import type { listNotifications } from '../ledger/notifications.ts'
 import { type GrantAction, judged } from './actions.ts'
 import { type Actor, shownActor } from './actor.ts'
+import { isSubject } from './eligibility.ts'
 import { planIn } from './plan.ts'
 import { childrenOf, progressOf, type Quorum, quorumWords } from './quorum.ts'
 import type { Situation } from './situation.ts'
@@ -157,7 +158,7 @@ function partOf(quorum: Quorum, policy: Situation['policy'], standing: readonly 
     ...progress,
     have: yes.length,
     voters: yes.map(({ display_name }) => display_name),
-    may_still_vote: [...groups, ...subjects.filter((name) => !yes.some(({ subject }) => subject === name))],
+    may_still_vote: [...groups, ...subjects.filter((name) => !yes.some((actor) => isSubject(actor, name)))],
   }
 }
 

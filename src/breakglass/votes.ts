@@ -141,7 +141,7 @@ async function castYes(
   const detail: Record<string, Detail> = {
     ...(comment !== '' && { comment }),
     sets: setsOf(actor, policy.spec),
-    ...(plan && { narrowed_from: grant.planHash }),
+    ...(plan && { narrowed_from: grant.planHash, ...takenAway(planIn(grant), plan) }),
     ...(lost.length > 0 && { lost_votes: [...lost] }),
   }
   const nextAt = nextActionAt({ ...grant, ...set, state: to }, policy.spec)
@@ -158,6 +158,16 @@ async function castYes(
 export const approvedPatch = ({ grant, policy }: Pick<Situation, 'grant' | 'policy'>): GrantPatch => ({
   approvedAt: grant.now,
   activateBy: after(grant.now, policy.spec.activate_within),
+})
+
+/** What those who have seen the plan before do not find in it any more. */
+const takenAway = (before: Plan, after: Plan): Record<string, Detail> => ({
+  ...(after.duration_seconds < before.duration_seconds && { seconds_before: before.duration_seconds }),
+  ...(after.roles.length < before.roles.length && {
+    roles_removed: before.roles
+      .map(({ path }) => path)
+      .filter((path) => !after.roles.some((role) => role.path === path)),
+  }),
 })
 
 function narrowedPlan({ grant, policy }: Situation, narrow: Narrow): Plan {

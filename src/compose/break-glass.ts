@@ -50,7 +50,7 @@ export function composeBreakGlass(
     accessActions: ACCESS_ACTIONS,
     log,
   })
-  const grantAccess = composeGrantAccess(base, leases, { moves, requests })
+  const grantAccess = composeGrantAccess(base, leases, { moves, requests, checkTicket: checkByPolicy })
   const { due } = grantAccess
   const rounds = createRounds(
     () =>
@@ -84,11 +84,15 @@ const cancelAnywhere =
 function composeGrantAccess(
   { ledger, signer, wakeups, log }: Base,
   { issue, ender, mounts, targets, engineTypes }: LeaseSide,
-  { moves, requests: { lookAtWaiting, onCall } }: Pick<BreakGlassSide, 'moves' | 'requests'>,
+  {
+    moves,
+    requests: { lookAtWaiting, onCall },
+    checkTicket,
+  }: Pick<BreakGlassSide, 'moves' | 'requests'> & { checkTicket: CheckTicket },
 ): Access {
   const wakeAt = wakingAt(wakeups)
   return createAccess({
-    ...{ ledger, signer, moves, issue, ender, lookAtWaiting, onCall, connectFacts, log },
+    ...{ ledger, signer, moves, issue, ender, lookAtWaiting, onCall, checkTicket, connectFacts, log },
     grantLeases: createGrantLeases({ ledger, targets, engineTypes, log }),
     findMount: mounts.find,
     wake: wakeups.wake,

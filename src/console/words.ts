@@ -138,13 +138,22 @@ export const isAccessOver = (
   (state === 'active' && expires_at !== null && Date.parse(expires_at) <= now)
 
 /** What somebody who looked at the request before has to know: narrowed plans and votes that do not count any more. */
+/** As the event of a narrowing tells it; nothing where it does not. */
+function takenAway({ seconds_before: seconds, roles_removed: roles }: Record<string, unknown>): string {
+  const parts = [
+    ...(typeof seconds === 'number' ? [`it was for ${durationWords(seconds)}`] : []),
+    ...(Array.isArray(roles) ? [`without ${listWords(roles.map(String))}`] : []),
+  ]
+  return parts.length > 0 ? ` (${parts.join(', ')})` : ''
+}
+
 export function changesOf({ events, votes }: Pick<Grant, 'events' | 'votes'>): string[] {
   const narrowed = events.filter(({ event }) => event.includes('narrow'))
   const gone = votes.filter(({ current, round }) => !current && round === 0)
   return [
     ...narrowed.map(
-      ({ actor }) =>
-        `${actor?.display_name ?? 'Somebody'} narrowed the plan: what is below is what is left of it.`,
+      ({ actor, detail }) =>
+        `${actor?.display_name ?? 'Somebody'} narrowed the plan${takenAway(detail)}: what is below is what is left of it.`,
     ),
     ...gone.map(
       (vote) => `The vote of ${vote.voter.display_name} does not count any more: ${voidWords(vote)}.`,

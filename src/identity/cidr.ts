@@ -41,6 +41,14 @@ export const bothOf = (one: readonly string[], other: readonly string[]): string
   ]),
 ]
 
+/** The same of two lists that stand for any address where they are empty; undefined when no address lies in both. */
+export function withinBoth(one: readonly string[], other: readonly string[]): string[] | undefined {
+  if (one.length === 0) return [...other]
+  if (other.length === 0) return [...one]
+  const both = bothOf(one, other)
+  return both.length > 0 ? both : undefined
+}
+
 function split(text: string): { address: string; bits: number } {
   const [, address = '', bits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
   return { address, bits: bits === undefined ? widest(isIP(address)) : Number(bits) }

@@ -10,6 +10,7 @@ import {
 } from '../ledger/mounts.ts'
 import type { Reading } from '../ledger/reading.ts'
 import { endTokensOfMount } from '../ledger/token-ending.ts'
+import { dropKeysOfMount } from '../ledger/webauthn-keys.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { newId } from '../lib/ids.ts'
 import { revised } from '../lib/revised.ts'
@@ -106,6 +107,7 @@ export function createMounts(parts: {
         await disableMount(db, mount.id)
         const leases = await doom(db, { mountId: mount.id }, 'mount_disabled')
         const tokens = await endTokensOfMount(db, mount.id)
+        await dropKeysOfMount(db, mount.id)
         return new Set([...leases.map(({ targetId }) => targetId), ...tokens.targetIds])
       })
       for (const targetId of doomed) parts.wake(targetId)

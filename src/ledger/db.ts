@@ -51,17 +51,18 @@ const SESSION = `set plan_cache_mode = force_generic_plan; set jit = off;
 /**
  * Opens lazily: nothing connects before the first statement. `onError` hears of idle connections that die. A ledger
  * that does not answer is a `BrokerError` of code `unavailable`; whether the statement took effect is then unknown.
+ * `isPatient`: statements may take as long as they do.
  */
 export function openLedger(
   url: string,
   onError: (error: Error) => void,
-  { connections = 10 } = {},
+  { connections = 10, isPatient = false } = {},
 ): OpenLedger {
   const pool = new Pool({
     connectionString: url,
     max: connections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: isPatient ? 0 : STATEMENT_TIMEOUT_MS,
     keepAlive: true,
     application_name: 'leasehold',
     // The pool waits for it before it lends the connection, whatever the type says.

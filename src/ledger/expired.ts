@@ -11,6 +11,7 @@ export const dropExpired = (
     | 'disabled_person'
     | 'oidc_state'
     | 'security_event'
+    | 'signed_out_person'
     | 'webauthn_enrolment'
     | 'webauthn_spent'
     | 'wrapped',

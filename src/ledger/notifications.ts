@@ -99,7 +99,7 @@ export const settleNotification = (
 export const putOffNotifications = (
   db: Db,
   { policy, destination }: DestinationKey,
-  waitMs: number,
+  { attempts, waitMs, newWaitMs }: { attempts: number; waitMs: number; newWaitMs: number },
 ): Promise<number> =>
   change(
     db,
@@ -109,9 +109,10 @@ export const putOffNotifications = (
          and n.policy_id in (select p.id from leasehold.break_glass_policy p where p.name = $1)
        order by n.id for update skip locked)
      update leasehold.notification n
-     set next_action_at = leasehold.ledger_now() + $3 * interval '1 millisecond'
+     set next_action_at = leasehold.ledger_now()
+       + case when n.attempts >= $4 then $3::float8 else $5::float8 end * interval '1 millisecond'
      from due where n.id = due.id`,
-    [policy, destination, waitMs],
+    [policy, destination, waitMs, attempts, newWaitMs],
   )
 
 /** Given back without a try. */

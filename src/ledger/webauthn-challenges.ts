@@ -18,17 +18,25 @@ export const putEnrolment = (
     [mountId, entityId, challenge, seconds],
   )
 
-/** Takes it out: false when there is none of this challenge, or its time is over. */
+/**
+ * Takes it out: false when there is none of this challenge, or its time is over, the mount is gone, or the token has
+ * ended by which it was begun. Both stay until the transaction ends.
+ */
 export async function takeEnrolment(
   db: Db,
   { mountId, entityId, challenge }: WebauthnEnrolment,
+  tokenId: string,
 ): Promise<boolean> {
   const rows = await change(
     db,
-    `delete from leasehold.webauthn_enrolment
-     where mount_id = $1 and entity_id = $2 and id = decode($3, 'hex')
-       and expires_at > leasehold.ledger_now()`,
-    [mountId, entityId, challenge],
+    `with held as (
+       select id from leasehold.mount where id = $1 and disabled_at is null for share),
+     login as (
+       select id from leasehold.token where id = decode($4, 'hex') and ended_at is null for share)
+     delete from leasehold.webauthn_enrolment w using held, login
+     where w.mount_id = held.id and w.entity_id = $2 and w.id = decode($3, 'hex')
+       and w.expires_at > leasehold.ledger_now()`,
+    [mountId, entityId, challenge, tokenId],
   )
   return rows > 0
 }

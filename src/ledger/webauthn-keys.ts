@@ -1,5 +1,6 @@
 import { change, type Db, many, one } from './db.ts'
 import type { Document } from './documents.ts'
+import type { SomePerson } from './grant-reviews.ts'
 
 /** A security key, as its person enrolled it. */
 export type WebauthnKeyRow = {
@@ -102,6 +103,42 @@ export const dropWebauthnKey = (db: Db, { mountId, entityId, id }: KeyOf): Promi
     entityId,
     id,
   ])
+
+/**
+ * Every key of somebody, on whichever mounts: run it in the transaction that ends their tokens, and after that, so that
+ * an enrolment by one of them has ended or finds its token gone.
+ */
+export const dropKeysOfPerson = (db: Db, { id, person }: SomePerson): Promise<number> =>
+  change(
+    db,
+    `delete from leasehold.webauthn_key k
+     where k.entity_id = $1 or ($2 <> ''
+       and hashtextextended((k.person ->> 'iss') || '#' || (k.person ->> 'sub'), 0) = hashtextextended($2, 0)
+       and (k.person ->> 'iss') || '#' || (k.person ->> 'sub') = $2)`,
+    [id, person],
+  )
+
+/** Those enrolled on a mount that was disabled, and those of people whom only that mount knew. */
+export const dropKeysOfMount = (db: Db, mountId: string): Promise<number> =>
+  change(
+    db,
+    `delete from leasehold.webauthn_key k
+     where k.mount_id = $1 or k.entity_id in (select e.id from leasehold.entity e where e.mount_id = $1)`,
+    [mountId],
+  )
+
+/**
+ * What rests on a login by a key, such as a vote, does not stand any more: nor where that login was over before, by the
+ * will of whoever had it.
+ */
+export const revokeLoginsByKey = (db: Db, entityId: string, keyId: string): Promise<number> =>
+  change(
+    db,
+    `update leasehold.token k set revoked = true
+     where k.entity_id = $1 and k.parent_id is null and k.identity ->> 'kind' = 'human'
+       and k.identity -> 'metadata' ->> 'security_key' = $2 and not k.revoked`,
+    [entityId, keyId],
+  )
 
 /** Live tokens that a key gave, and those that carry its login on. */
 export async function tokensByKey(db: Db, entityId: string, keyId: string): Promise<string[]> {

@@ -189,6 +189,23 @@ test('where copies are allowed, a key that can be copied says so, and no other b
   await refused(keys.tryLogIn(other, { eligible: true, backedUp: true }), 'not_hardware_bound')
 })
 
+test('a key with more of an id than there is, or with an answer without end, is not enrolled', async () => {
+  const person = await somebody()
+  const why = async (answer: ReturnType<TestBroker['api']>) => {
+    const { status, json } = await answer
+    return [status, json.errors?.[0]]
+  }
+  const tooLong = [400, expect.stringContaining('too long')]
+  expect(await why(keys.tryEnrol(person, undefined, { idBytes: 1_024 }))).toEqual(tooLong)
+  const { options } = (await person.api('POST', 'auth/webauthn/register/begin')).json.data
+  const made = openAuthenticator().create(options)
+  const credential = { ...made, clientExtensionResults: { padding: 'x'.repeat(16_384) } }
+  const finish = person.api('POST', 'auth/webauthn/register/finish', { credential, name: 'a' })
+  expect(await why(finish)).toEqual(tooLong)
+  const { key } = await keys.enrol(person, undefined, { idBytes: 1_023 })
+  expect((await keys.tryLogIn(key)).status).toBe(200)
+})
+
 test('where models are named, a key has to say which it is, in what it signs', async () => {
   await configured({ allowed_aaguids: AAGUID.toUpperCase() }, async () => {
     const person = await somebody()

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { challengeHash } from '../../src/identity/webauthn/challenge.ts'
+import { takeEnrolment } from '../../src/ledger/webauthn-challenges.ts'
 import { openAuthenticator } from '../support/authenticator.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
 import { type Login, openPeople, type People, type Person } from '../support/glass-people.ts'
@@ -121,6 +123,87 @@ test('a key gives the groups of the newest login at the provider, whether or not
   expect(await groupsOf(await keys.logIn(key))).toEqual(['owners'])
 })
 
+const ROLE = {
+  user_claim: 'sub',
+  groups_claim: 'groups',
+  allowed_redirect_uris: `${ORIGIN}/ui/oidc/callback`,
+}
+const write = async (path: string, fields: object) => {
+  const { status, text } = await at.api('POST', path, fields)
+  expect(status, text).toBe(204)
+}
+
+test('groups that were lost are lost by whichever role that was learnt', async () => {
+  const { key } = await keys.enrol(await seat('lea', { groups: ['oncall', 'owners'] }))
+  await at.ledger.advance(1)
+  await seat('lea', { groups: ['owners'], metadata: { role: 'everybody' } })
+  const byKey = await keys.logIn(key)
+  expect(await groupsOf(byKey)).toEqual(['owners'])
+  expect((await byKey.api('GET', 'auth/token/lookup-self')).json.data.meta.role).toBe('people')
+  await write('auth/oidc/role/people', { ...ROLE, bound_claims: { groups: 'oncall' } })
+  expect(await why(keys.tryLogIn(key))).toContain('no longer takes you')
+  await write('auth/oidc/role/people', { ...ROLE, bound_claims: {} })
+  expect((await keys.tryLogIn(key)).status).toBe(200)
+})
+
+test('what the provider has said is read as the role says by now, or refused', async () => {
+  const { key } = await keys.enrol(await seat('mia', { groups: ['oncall'] }))
+  await write('auth/oidc/role/people', { ...ROLE, groups_claim: '' })
+  expect(await groupsOf(await keys.logIn(key))).toEqual([])
+  for (const change of [
+    { groups_claim: 'teams' },
+    { user_claim: 'iss' },
+    { claim_mappings: { groups: 'g' } },
+  ]) {
+    await write('auth/oidc/role/people', { ...ROLE, ...change })
+    expect(await why(keys.tryLogIn(key)), JSON.stringify(change)).toContain('no longer takes you')
+    await write('auth/oidc/role/people', { ...ROLE, claim_mappings: {} })
+  }
+  expect(await groupsOf(await keys.logIn(key))).toEqual(['oncall'])
+})
+
+test('a key opens nothing where neither its mount nor the role at the provider would', async () => {
+  const { key } = await keys.enrol(await seat('noa'))
+  const bound = async (role: string[], mount: string[]) => {
+    await write('auth/oidc/role/people', { ...ROLE, token_bound_cidrs: role })
+    await write('auth/webauthn/config', { ...CONFIG, token_bound_cidrs: mount })
+    return keys.tryLogIn(key)
+  }
+  expect((await bound(['10.0.0.0/8'], [])).status).toBe(403)
+  expect((await bound(['10.0.0.0/8'], ['127.0.0.0/8'])).status).toBe(400)
+  const { status, json } = await bound(['127.0.0.0/8'], ['127.0.0.1', '10.0.0.0/8'])
+  expect(status).toBe(200)
+  const { data } = (
+    await at.api('GET', 'auth/token/lookup-self', undefined, { 'X-Vault-Token': json.auth.client_token })
+  ).json
+  expect(data.bound_cidrs).toEqual(['127.0.0.1'])
+  expect((await bound([], [])).status).toBe(200)
+})
+
+test('an enrolment ends with the login by which it was begun, and with its mount', async () => {
+  const oli = await seat('oli')
+  const begun = async () => {
+    const { options } = (await oli.api('POST', 'auth/webauthn/register/begin')).json.data
+    const { rows } = await at.ledger.ledger.query<{ mountId: string; entityId: string; tokenId: string }>(
+      `select w.mount_id as "mountId", w.entity_id as "entityId", encode(k.id, 'hex') as "tokenId"
+       from leasehold.token k join leasehold.webauthn_enrolment w on w.entity_id = k.entity_id
+       where k.accessor = $1`,
+      [oli.accessor],
+    )
+    const [row] = rows
+    if (!row) throw new Error('nothing was begun')
+    const { tokenId, ...where } = row
+    return { tokenId, enrolment: { ...where, challenge: challengeHash(options.challenge) } }
+  }
+  const first = await begun()
+  expect(await takeEnrolment(at.ledger.ledger, first.enrolment, first.tokenId)).toBe(true)
+  const second = await begun()
+  const elsewhere = { ...second.enrolment, mountId: 'gone' }
+  expect(await takeEnrolment(at.ledger.ledger, elsewhere, second.tokenId)).toBe(false)
+  expect((await oli.api('POST', 'auth/token/revoke-self')).status).toBe(204)
+  expect(await takeEnrolment(at.ledger.ledger, second.enrolment, second.tokenId)).toBe(false)
+})
+
 test('a key gives nothing once its person has not been seen at the provider for too long, however often it is used', async () => {
   const { key } = await keys.enrol(await seat('hal'))
   await at.ledger.advance(20 * 86_400)
@@ -138,14 +221,11 @@ test('a key gives nothing once its person has not been seen at the provider for 
 
 test('a key gives nothing to whom the role no longer takes, or whose provider is another now', async () => {
   const { key } = await keys.enrol(await seat('ina'))
-  const role = { user_claim: 'sub', allowed_redirect_uris: `${ORIGIN}/ui/oidc/callback` }
-  const write = async (path: string, fields: object) =>
-    expect((await at.api('POST', path, fields)).status).toBe(204)
-  await write('auth/oidc/role/people', { ...role, bound_claims: { sub: 'somebody-else' } })
+  await write('auth/oidc/role/people', { ...ROLE, bound_claims: { sub: 'somebody-else' } })
   expect(await why(keys.tryLogIn(key))).toContain('no longer takes you')
   expect((await at.api('DELETE', 'auth/oidc/role/people')).status).toBe(204)
   expect(await why(keys.tryLogIn(key))).toContain('is no more')
-  await write('auth/oidc/role/people', role)
+  await write('auth/oidc/role/people', ROLE)
   expect((await keys.tryLogIn(key)).status).toBe(200)
   const config = {
     oidc_discovery_url: 'https://other.example',
@@ -171,10 +251,26 @@ test('whom their provider has disabled gets nothing by a key', async () => {
   expect((await keys.tryLogIn(key)).status).toBe(200)
 })
 
-test('with the provider’s mount go the logins by keys of those whom it knew, and the keys open nothing', async () => {
+test('with the provider’s mount go the logins by keys of those whom it knew, and the keys themselves', async () => {
   const { key } = await keys.enrol(await seat('jon'))
   const byKey = await keys.logIn(key)
+  const kept = async () => {
+    const { rows } = await at.ledger.ledger.query<{ mount: string }>(
+      'select m.path as mount from leasehold.webauthn_key w join leasehold.mount m on m.id = w.mount_id',
+    )
+    return new Set(rows.map(({ mount }) => mount))
+  }
+  await write('sys/auth/second', { type: 'webauthn' })
+  await at.ledger.ledger.query(
+    `insert into leasehold.webauthn_key select 'copy', m.id, w.credential_id, w.public_key, w.counter, w.aaguid,
+       w.transports, w.device_type, w.backed_up, w.name, w.entity_id, w.role, w.person
+     from leasehold.webauthn_key w, leasehold.mount m where m.path = 'auth/second/' limit 1`,
+  )
+  expect(await kept()).toEqual(new Set(['auth/webauthn/', 'auth/second/']))
+  expect((await at.api('DELETE', 'sys/auth/second')).status).toBe(204)
+  expect(await kept()).toEqual(new Set(['auth/webauthn/']))
   expect((await at.api('DELETE', 'sys/auth/oidc')).status).toBe(204)
+  expect(await kept()).toEqual(new Set())
   expect((await byKey.api('GET', 'auth/token/lookup-self')).status).toBe(403)
-  expect(await why(keys.tryLogIn(key))).toContain('log in at your identity provider first')
+  expect(await why(keys.tryLogIn(key))).toContain('the security key was not accepted')
 })

@@ -39,6 +39,8 @@ export async function openKeyWorld(at: TestBroker, config: object = {}): Promise
   })
   await must('auth/oidc/role/people', {
     user_claim: 'sub',
+    groups_claim: 'groups',
+    claim_mappings: { name: 'name' },
     allowed_redirect_uris: `${ORIGIN}/ui/oidc/callback`,
   })
   await must('sys/policies/acl/keys', { policy: KEYS })

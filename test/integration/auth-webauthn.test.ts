@@ -15,7 +15,12 @@ beforeAll(async () => {
 afterAll(() => at.close())
 
 const seat = (name: string, login: Login = {}): Promise<Person> =>
-  people.person(name, { policies: ['keys'], metadata: { role: 'people', name: `Ms ${name}` }, ...login })
+  people.person(name, {
+    policies: ['keys'],
+    metadata: { role: 'people', name: `Ms ${name}` },
+    claims: { name: `Ms ${name}` },
+    ...login,
+  })
 
 const whoIs = async (person: Person) => (await person.api('GET', 'auth/token/lookup-self')).json.data
 
@@ -184,6 +189,7 @@ test.each([
   [{ enrolment_max_login_age: '2h' }, /cannot be over/],
   [{ token_policies: 'root' }, /root/],
   [{ token_period: '1h' }, /might never end/],
+  [{ token_type: 'batch' }, /'token_type' cannot be 'batch'/],
   [{ token_max_ttl: 0 }, /must be set/],
 ])('a configuration with %j is refused', async (changes, why) => {
   const { status, json } = await at.api('POST', 'auth/webauthn/config', { ...CONFIG, ...changes })

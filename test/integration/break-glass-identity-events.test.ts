@@ -49,6 +49,30 @@ const approve = async (id: string, ...voters: Person[]) => {
   }
 }
 
+/** A mount for events of the same issuer, whose configuration says where its keys are. Answers its name. */
+async function another(path: string, { url }: JwksServer): Promise<string> {
+  await at.api('POST', `sys/auth/${path}`, { type: 'jwt' })
+  const config = { jwks_url: url, bound_issuer: ISSUER, event_audience: AUDIENCE }
+  expect((await at.api('POST', `auth/${path}/config`, config)).text).toBe('')
+  return path
+}
+
+/** The words that keep the asker out. */
+async function disabledBy(): Promise<{ id: string; mount: string }[]> {
+  const { status, json } = await at.api('LIST', 'break-glass/disabled-people')
+  const people: { id: string; person: string; mount: string }[] = status === 404 ? [] : json.data.people
+  return people.filter(({ person }) => person === `${ISSUER}#${name}`)
+}
+
+/** Of the events on record about the token with this `jti`. */
+async function detailsOf(jti: string): Promise<object[]> {
+  const { rows } = await at.ledger.ledger.query<{ body: string }>(
+    `select body from leasehold.audit_event where strpos(body, $1) > 0 and type = 'request'`,
+    [jti],
+  )
+  return rows.map(({ body }) => JSON.parse(body).details)
+}
+
 /** People with logins of just now. */
 async function voters() {
   const ann = await at.people.person(`ann-${count}`, { groups: ['oncall'] })
@@ -153,6 +177,52 @@ describe('an account that was disabled', () => {
     await idp.says(`${RISC}account-enabled`, name)
     await idp.says(`${RISC}account-disabled`, name, {}, { iat: iat - 10 })
     expect(await isIn(await at.people.person(name))).toBe(200)
+  })
+
+  test('is open again only by word of the mount that said it was not', async () => {
+    const own = await newSigningKey('rogue')
+    const rogueKeys = await startJwksServer([own])
+    try {
+      const rogue = await another('rogue', rogueKeys)
+      const told = transmitter(at, { issuer: ISSUER, key: own, mount: rogue })
+      await idp.says(`${RISC}account-disabled`, name)
+      // Whoever may write a configuration speaks for any issuer: first as if it had been their word all along.
+      await told.says(`${RISC}account-disabled`, name)
+      await told.says(`${RISC}account-enabled`, name, {}, { jti: `rogue-${count}` })
+      await expect(at.people.person(name)).rejects.toThrow('the issuer has disabled this account')
+      expect(await detailsOf(`rogue-${count}`)).toMatchObject([{ enabled: false }])
+      expect(await disabledBy()).toMatchObject([{ mount: 'auth/idp/' }])
+      await idp.says(`${RISC}account-enabled`, name)
+      expect(await isIn(await at.people.person(name))).toBe(200)
+    } finally {
+      await rogueKeys.stop()
+    }
+  })
+
+  test('is not closed again by the same word at another mount, once an operator has lifted it', async () => {
+    const mount = await another('second', keys)
+    const iat = Math.floor((await at.ledger.now()).getTime() / 1_000)
+    const token = (issuedAt: number) =>
+      idp.token({
+        sub_id: { format: 'iss_sub', iss: ISSUER, sub: name },
+        events: { [`${RISC}account-disabled`]: {} },
+        iat: issuedAt,
+      })
+    const second = transmitter(at, { issuer: ISSUER, key, mount })
+    const [early, late] = [await token(iat - 20), await token(iat - 10)]
+    for (const to of [idp, second]) expect((await to.push(early)).status).toBe(202)
+    expect((await idp.push(late)).status).toBe(202)
+    const [known, ...more] = await disabledBy()
+    expect(more).toHaveLength(1)
+    expect((await at.api('DELETE', `break-glass/disabled-people/${known?.id}`)).status).toBe(204)
+    const again = await at.people.person(name)
+    for (const to of [idp, second]) expect((await to.push(late)).status).toBe(202)
+    expect(await isIn(again)).toBe(200)
+    expect(await disabledBy()).toEqual([])
+    // What the issuer says from now on is heard.
+    await second.says(`${RISC}account-disabled`, name, {}, { iat: iat + 30 })
+    expect(await isIn(again)).toBe(403)
+    await second.says(`${RISC}account-enabled`, name, {}, { iat: iat + 30 })
   })
 
   test('takes its votes with it: the request waits again for another', async () => {
@@ -318,11 +388,7 @@ test('other ways to name a person mean the same one', async () => {
 test('the audit event of a token says what it did', async () => {
   const id = await active()
   await idp.says(`${RISC}account-disabled`, name, {}, { jti: `told-${count}` })
-  const { rows } = await at.ledger.ledger.query<{ body: string }>(
-    `select body from leasehold.audit_event where strpos(body, $1) > 0 and type = 'request'`,
-    [`told-${count}`],
-  )
-  expect(rows.map(({ body }) => JSON.parse(body).details)).toEqual([
+  expect(await detailsOf(`told-${count}`)).toEqual([
     {
       issuer: ISSUER,
       jti: `told-${count}`,
@@ -333,6 +399,7 @@ test('the audit event of a token says what it did', async () => {
       disabled: true,
       ended_requests: [id],
       lost_votes: [],
+      security_keys_removed: 0,
       tokens_ended: 1,
       leases_ending: 1,
     },

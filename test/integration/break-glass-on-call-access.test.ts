@@ -141,3 +141,25 @@ test('more time is for people alone to give', async () => {
   await at.act(ann, id, 'approve-extension', { plan_hash })
   expect((await at.look(id)).extensions).toMatchObject([{ state: 'approved' }])
 })
+
+test('more time is for an incident that goes on, or whose system cannot be asked', async () => {
+  const id = await approved()
+  const { status, json } = await at.act(at.rita, id, 'activate')
+  expect(status).toBe(200)
+  const { duration_seconds } = json.data.request
+  await at.ledger.advance(duration_seconds * 0.75)
+  const { rita, ann } = await at.logInAgain()
+  const more = { duration: '1m', reason: 'still stuck' }
+  says = 'closed'
+  const over = await at.act(rita, id, 'extend', more)
+  expect([over.status, over.json.errors]).toEqual([
+    409,
+    ['the incident system says that the incident is over'],
+  ])
+  expect((await at.look(id)).extensions).toEqual([])
+  says = 'nothing'
+  expect((await at.act(rita, id, 'extend', more)).status).toBe(200)
+  await at.act(ann, id, 'deny-extension', { comment: 'no' })
+  says = 'open'
+  expect((await at.act(rita, id, 'extend', more)).status).toBe(200)
+})

@@ -13,7 +13,7 @@ beforeAll(async () => {
     max_live: 20,
     sets: {
       oncall: { groups: ['oncall'] },
-      owners: { subjects: ['oidc#olga'] },
+      owners: { subjects: ['oidc#olga', 'webauthn#mole'] },
       officers: { groups: ['security'] },
       reviewers: { groups: ['audit'] },
     },
@@ -95,6 +95,25 @@ test('a vote by a key does not outlive it, and who is not one of us any more has
   )
   await does(await abel.logIn(), id, 'approve', { plan_hash })
   expect((await at.look(id)).state).toBe('approved')
+})
+
+test('nor where whoever had the key has signed out before it was removed', async () => {
+  const [aron, abby] = [await withKey('aron', 'oncall'), await withKey('abby', 'oncall')]
+  const { id, plan_hash } = await at.ask(await known('rita'))
+  const thief = await aron.logIn()
+  await does(thief, id, 'approve', { plan_hash })
+  expect((await thief.api('POST', 'auth/token/revoke-self')).status).toBe(204)
+  const olga = await (await withKey('olga')).logIn()
+  await aron.person.api('DELETE', `auth/webauthn/keys/${aron.id}`)
+  expect((await does(olga, id, 'approve', { plan_hash })).state).toBe('pending')
+  await does(await abby.logIn(), id, 'approve', { plan_hash })
+  expect((await at.look(id)).state).toBe('approved')
+})
+
+test('the mount of keys names nobody: only that of the provider does', async () => {
+  const mole = await (await withKey('mole')).logIn()
+  const { id, plan_hash } = await at.ask(await known('rita'))
+  expect((await at.act(mole, id, 'approve', { plan_hash })).status).toBe(404)
 })
 
 test('a login by a key is fresh for as long as any other', async () => {

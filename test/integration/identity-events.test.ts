@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { lockPerson } from '../../src/ledger/identity-events.ts'
 import { openTestBroker, type TestBroker } from '../support/broker.ts'
 import {
   faults,
@@ -8,6 +9,7 @@ import {
   type SigningKey,
   startJwksServer,
 } from '../support/oidc-issuer.ts'
+import { until } from '../support/processes.ts'
 import { AUDIENCE, CAEP, RISC, type Transmitter, transmitter } from '../support/security-events.ts'
 import { type OidcWorld, openOidcWorld } from './auth-oidc-world.ts'
 
@@ -242,6 +244,13 @@ describe('the configuration of a mount', () => {
   test.each([
     [{ event_jwks_url: 'ftp://keys.example' }, 'error checking event_jwks_url: it must be an absolute'],
     [{ event_jwks_url: 'http://127.0.0.1:1/jwks' }, 'error checking event_jwks_url: http://127.0.0.1:1/jwks'],
+    [
+      {
+        jwks_url: '',
+        jwks_pairs: [{ jwks_url: 'http://127.0.0.1:1/a' }, { jwks_url: 'http://127.0.0.1:1/b' }],
+      },
+      "'event_jwks_url' must be set where 'event_audience' is and 'jwks_pairs' has several",
+    ],
     [{ bound_issuer: '' }, "'event_issuer' or 'bound_issuer' must be set where 'event_audience' is"],
   ])('is refused where it cannot work: %j', async (changes, text) => {
     const config = { jwks_url: keys.url, bound_issuer: ISSUER, event_audience: AUDIENCE, ...changes }
@@ -262,6 +271,79 @@ test('nobody logs in by what is said of them', async () => {
     expect(answer.status).toBe(400)
     expect(answer.text).toContain('error validating token')
   }
+})
+
+test('an address tells nothing of the people of another issuer, beyond the mount that goes by it', async () => {
+  const elsewhere = 'https://elsewhere.example'
+  // Logins of any issuer whose keys these are, and events of one of them.
+  const mixed = { jwks_url: keys.url, event_issuer: ISSUER, event_audience: AUDIENCE }
+  const mounts = { mixed, others: { jwks_url: keys.url, bound_issuer: elsewhere } }
+  for (const [mount, config] of Object.entries(mounts)) {
+    await at.api('POST', `sys/auth/${mount}`, { type: 'jwt' })
+    expect((await at.api('POST', `auth/${mount}/config`, config)).text).toBe('')
+    const user_claim = mount === 'mixed' ? 'email' : 'sub'
+    await at.api('POST', `auth/${mount}/role/any`, { user_claim, bound_audiences: AUDIENCE })
+  }
+  const logIn = async (mount: string, iss: string) => {
+    const claims = { iss, sub: 'eve', email: 'eve@example.com' }
+    const jwt = await idp.token(claims, { header: { typ: 'JWT' } })
+    const answer = await at.api('POST', `auth/${mount}/login`, { role: 'any', jwt }, { 'X-Vault-Token': '' })
+    expect(answer, answer.text).toMatchObject({ status: 200 })
+    const token = answer.json.auth.client_token
+    return async () =>
+      (await at.api('GET', 'auth/token/lookup-self', undefined, { 'X-Vault-Token': token })).status
+  }
+  const byAddress = transmitter(at, { issuer: ISSUER, key, mount: 'mixed' })
+  const revoke = () =>
+    byAddress.says(
+      `${CAEP}session-revoked`,
+      '',
+      {},
+      { sub_id: { format: 'email', email: 'eve@example.com' } },
+    )
+  const [here, there] = [await logIn('mixed', elsewhere), await logIn('others', elsewhere)]
+  await revoke()
+  expect([await here(), await there()]).toEqual([403, 200])
+  // Of its own it tells, whoever else has come by the address since.
+  const own = await logIn('jwt', ISSUER)
+  await logIn('mixed', ISSUER)
+  await logIn('mixed', elsewhere)
+  await revoke()
+  expect([await own(), await there()]).toEqual([403, 200])
+})
+
+test('whoever wants several names of people takes them in one order', async () => {
+  const { ledger } = at.ledger
+  const hashOf = async (name: string) => {
+    const { rows } = await ledger.query<{ hash: string }>('select hashtextextended($1, 0)::text as hash', [
+      `person ${name}`,
+    ])
+    return BigInt(rows[0]?.hash ?? '')
+  }
+  // Two whose hashes are in the other order than they are.
+  let names = ['a-0', 'b-0']
+  const isTwisted = async ([a = '', b = '']: string[]) => (await hashOf(a)) > (await hashOf(b))
+  for (let n = 1; !(await isTwisted(names)); n += 1) names = [`a-${n}`, `b-${n}`]
+  const [id = '', person = ''] = names
+
+  const { wanting, rows } = await ledger.transaction(async (db) => {
+    await lockPerson(db, { id: '', person })
+    const wanting = ledger.transaction((other) => lockPerson(other, { id, person }))
+    await until('it waits', async () => {
+      const { rows } = await ledger.query(
+        `select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+         where l.locktype = 'advisory' and not l.granted`,
+      )
+      return rows.length > 0
+    })
+    const { rows } = await ledger.query<{ free: boolean }>(
+      'select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as free',
+      [`person ${id}`],
+    )
+    return { wanting, rows }
+  })
+  await wanting
+  expect(rows).toEqual([{ free: true }])
 })
 
 test('when the keys of the issuer cannot be had, the sender is to try again', async () => {
@@ -329,12 +411,17 @@ describe('at a real provider', () => {
     const elsewhere = await world.logIn('bob')
     await provider.says(`${CAEP}session-revoked`, '', {}, { sub_id: byAddress })
     expect([await isIn(bob), await isIn(elsewhere)]).toEqual([403, 403])
-    // By now there is no token that would tell who that is.
+    // By now no token stands that would tell who that is.
     await provider.says(`${RISC}account-disabled`, '', {}, { sub_id: byAddress })
     await expect(world.logIn('bob', 'people', 'staff')).rejects.toThrow('disabled this account')
+    // Nor as whoever else they are by what their earlier logins say, on this mount or on another.
+    await world.role('by-sub', { user_claim: 'sub' }, 'staff')
+    await expect(world.logIn('bob', 'by-sub', 'staff')).rejects.toThrow('disabled this account')
+    await expect(world.logIn('bob')).rejects.toThrow('disabled this account')
     await provider.says(`${RISC}account-enabled`, '', {}, { sub_id: byAddress })
     expect(await isIn(await world.logIn('bob', 'people', 'staff'))).toBe(200)
-    // Known this time when disabled, and not any more when enabled.
+    expect(await isIn(await world.logIn('bob', 'by-sub', 'staff'))).toBe(200)
+    // Once more while they are in.
     await provider.says(`${RISC}account-disabled`, '', {}, { sub_id: byAddress })
     await expect(world.logIn('bob')).rejects.toThrow('disabled this account')
     await provider.says(`${RISC}account-enabled`, '', {}, { sub_id: byAddress })

@@ -30,6 +30,8 @@ export type Twist = {
   backedUp?: boolean
   counter?: number
   aaguid?: string
+  /** How long the id of the key is that it makes. */
+  idBytes?: number
   userHandle?: string
   /** Says nothing of its model, or signs that itself, or with its maker's certificate. */
   statement?: 'none' | 'self' | { key: KeyObject; certificates: Buffer[] }
@@ -48,7 +50,7 @@ export function openAuthenticator(origin = 'https://leasehold.example'): Authent
     counter: 1,
     create({ challenge, rp, user }, twist = {}) {
       const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-      const id = randomBytes(32)
+      const id = randomBytes(twist.idBytes ?? 32)
       const data = clientData({ type: 'webauthn.create', challenge, origin }, twist)
       const aaguid = Buffer.from((twist.aaguid ?? AAGUID).replaceAll('-', ''), 'hex')
       const attested = Buffer.concat([aaguid, uint(id.length, 2), id, coseOf(publicKey)])

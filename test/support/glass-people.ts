@@ -15,6 +15,8 @@ export type Login = {
   policies?: string[]
   /** What else their provider's mount keeps of them, such as the role by which they came. */
   metadata?: Record<string, string>
+  /** What else their provider says of them. */
+  claims?: Record<string, unknown>
 }
 
 export type People = {
@@ -46,6 +48,7 @@ export async function openPeople(at: TestBroker): Promise<People> {
         ageSeconds = 0,
         policies = [],
         metadata = {},
+        claims = {},
       } = {},
     ) {
       const now = await at.ledger.now()
@@ -56,7 +59,7 @@ export async function openPeople(at: TestBroker): Promise<People> {
         token: tokenFieldsOf({ token_policies: ['glass', ...policies], token_ttl: 3_600 }),
         proven: {
           ...{ kind, groups, amr, authTime, alias: name, subject: name, metadata, acr: '' },
-          claims: { iss: 'https://issuer.example', sub: name },
+          claims: { iss: 'https://issuer.example', sub: name, groups, ...claims },
         },
         sourceAddress: '127.0.0.1',
         endpoint: 'oidc/callback',

@@ -35,6 +35,17 @@ export const BESIDE: readonly Row[] = [
     [...ASKS_FOR_MORE, does('ann', 'approve-extension'), does('annAgain', 'approve-extension')],
     'active',
   ],
+  [
+    '20 by one who took it back',
+    'break_glass',
+    'pending',
+    [
+      ...[does('ann', 'approve'), does('ann', 'withdraw'), does('both', 'approve'), does('olga', 'approve')],
+      ...[does('rita', 'activate'), ...ASKS_FOR_MORE],
+      ...[does('olga', 'approve-extension'), does('ann', 'approve-extension')],
+    ],
+    'active',
+  ],
   ['19 too early', 'break_glass', 'active', [waiting(20 * 60 - 1), does('rita', 'extend')], 'active'],
   ['16a too late', 'break_glass', 'active', [waiting(30 * 60), does('rita', 'collect')], 'active'],
   ['15 too late', 'break_glass', 'approved', [passing(0, false), does('rita', 'activate')], 'expired'],

@@ -44,6 +44,8 @@ export type Model = {
   tookPart: Set<string>
   /** Of those, who ever saw a sealed ask. */
   witnesses: Set<string>
+  /** Who ever had a voice in the request itself. */
+  voted: Set<string>
   /** What has been changed of what it rests on. */
   changed: Set<Ground>
   /** Logins that are blocked, and those who have left every group. */
@@ -90,7 +92,7 @@ export function newModel(lane: LaneName): Model {
     ...{ duration: isSealed({ lane }) ? SEALED_DURATION : DURATION, lookBy: LOOKED_AGAIN },
     ...{ pendingBy: limitsOf({ lane }).pending, activateBy: needsNobody ? ACTIVATE_WITHIN : 0 },
     ...{ yes: [], no: [], resume: [], abandon: [], ratify: [], ratifyBy: Number.POSITIVE_INFINITY },
-    ...{ tookPart: new Set(), witnesses: new Set(), changed: new Set(), broken: new Set() },
+    ...{ tookPart: new Set(), witnesses: new Set(), voted: new Set(), changed: new Set(), broken: new Set() },
     ...{ blocked: new Set(), left: new Set() },
     ratification: lane === 'solo' ? 'due' : 'none',
     ...{ rotate: lane === 'solo', live: false, dirty: false, altered: false, isDoomed: false, over: 0 },

@@ -152,7 +152,7 @@ const overseeing: Pick<
       !isAmong(counting(model, model.extension.yes), ask.by),
     (model, { by }) => {
       const asked = inTwo(model, model.extension?.yes ?? [], by)
-      const isNew = asked.some((name) => !isAmong(model.yes, name))
+      const isNew = asked.some((name) => !model.voted.has(known(name).human))
       return done('active', (after) => {
         tookPart(after, by)
         after.extension?.yes.push(by)

@@ -34,6 +34,12 @@ export const tookPart = (model: Model, by: Name): void => {
   model.tookPart.add(known(by).human)
 }
 
+/** Has said something to the request itself: no new voice when more time is asked for, whatever became of it. */
+const hadVoice = (model: Model, by: Name): void => {
+  tookPart(model, by)
+  model.voted.add(known(by).human)
+}
+
 /** What a voice takes that opens access, or lets it go on. */
 export const isVoice = (model: Model, { by, login, seen }: Try): boolean =>
   !isRequester(by) && !isBlocked(model, by) && isFresh(login) && seen === 'right'
@@ -46,7 +52,7 @@ const castYes: Rule = (model, { by, does }) =>
     return done(isEnough(model, yes) ? 'approved' : 'pending', (after, to) => {
       after.yes = yes
       if (narrows) after.duration -= NARROWED_BY_SECONDS
-      tookPart(after, by)
+      hadVoice(after, by)
       if (to === 'approved') after.activateBy = after.now + ACTIVATE_WITHIN
     })
   })
@@ -70,7 +76,7 @@ export const VOTING: Pick<
       done(model.no.length + 1 >= (model.lane === 'standard' ? 2 : 1) ? 'denied' : 'pending', (after) => {
         after.yes = after.yes.filter((name) => !isSame(name, by))
         after.no.push(by)
-        tookPart(after, by)
+        hadVoice(after, by)
       }),
   ),
   withdraw: from(
@@ -98,7 +104,7 @@ export const VOTING: Pick<
       lapsing(model, () =>
         done('approved', (after) => {
           after.yes = [by]
-          tookPart(after, by)
+          hadVoice(after, by)
           after.witnesses.add(known(by).human)
           after.activateBy = after.now + ACTIVATE_WITHIN
           after.ratification = 'due'

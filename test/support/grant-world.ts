@@ -6,6 +6,7 @@ import { createMoves, type Moves } from '../../src/breakglass/moves.ts'
 import { tell } from '../../src/breakglass/notify/tell.ts'
 import { createPolicyBook, type PolicyBook } from '../../src/breakglass/policy-book.ts'
 import { createRequests, type Requests } from '../../src/breakglass/requests.ts'
+import type { CheckTicket } from '../../src/breakglass/ticket-check.ts'
 import { createGrantLeases } from '../../src/lease/grant-leases.ts'
 import { openSigner } from '../../src/lease/signer.ts'
 import { findGrant, type Grant } from '../../src/ledger/grants.ts'
@@ -171,16 +172,18 @@ async function openServer(
   const moves = createMoves({ ledger, tell })
   const secrets = builtinSecretStore(sealedSecrets(bare), { masterKey: MASTER_KEY })
   const heard: Heard = { targets: [], looks: [] }
+  const checkTicket: CheckTicket = async () => ({ state: 'verified', onCall: null })
   const before = createRequests({
     ledger,
     moves,
-    checkTicket: async () => ({ state: 'verified', onCall: null }),
+    checkTicket,
     checkFields: () => {},
     accessActions: ACCESS_ACTIONS,
     log,
   })
   const { issue, ender, mounts, targets } = process
   const access = createAccess({
+    checkTicket,
     ...{ ledger, moves, ender, log, worker },
     issue: (ask) =>
       refuses.begin ? Promise.reject(new BrokerError('target_failed', 'issuing is paused')) : issue(ask),

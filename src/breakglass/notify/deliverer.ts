@@ -102,11 +102,13 @@ async function drain(parts: Sending, key: DestinationKey): Promise<void> {
       // Where nobody answers the rest would only wait to hear the same.
       if (sent.delivered || sent.status !== null) continue
       const ids = claimed.slice(at + 1).map(({ id }) => id)
-      const waitMs = stopping.aborted ? 0 : backoffMs(notification.attempts + 1)
-      await releaseNotifications(ledger, { ids, worker, waitMs })
+      await releaseNotifications(ledger, { ids, worker, waitMs: 0 })
       if (stopping.aborted) return
-      await putOffNotifications(ledger, key, waitMs)
-      parts.wakeIn(waitMs)
+      // What is new waits no longer than it would after a try of its own.
+      const wait = { attempts: notification.attempts, waitMs: backoffMs(notification.attempts + 1) }
+      await putOffNotifications(ledger, key, { ...wait, newWaitMs: backoffMs(1) })
+      parts.wakeIn(wait.waitMs)
+      if (notification.attempts > 0) parts.wakeIn(backoffMs(1))
       return
     }
   }

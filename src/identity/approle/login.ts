@@ -5,7 +5,7 @@ import type { Reading } from '../../ledger/reading.ts'
 import { batcher } from '../../lib/batcher.ts'
 import { ok } from '../../lib/result.ts'
 import { revised } from '../../lib/revised.ts'
-import { bothOf, isWithin } from '../cidr.ts'
+import { isWithin, withinBoth } from '../cidr.ts'
 import { type AuthMount, logIn } from '../login.ts'
 import type { Spend } from '../spending.ts'
 import type { CreatedToken } from '../token-create.ts'
@@ -105,12 +105,8 @@ const isAllowed = (blocks: readonly string[] = [], address: string): boolean =>
 /** What the role says of its tokens, and from where this secret id lets them be used. */
 function tokenFor(spec: Document, secret: SecretIdKept | undefined): TokenFields {
   const token = tokenFieldsOf(spec)
-  const { token_bound_cidrs: roles } = token
-  const own = secret?.tokenCidrs ?? []
-  if (own.length === 0) return token
-  const both = roles.length === 0 ? own : bothOf(roles, own)
-  // No block stands for any address, so where nothing is left of the two it has to be refused here.
-  if (both.length === 0) throw new AppRoleLoginRefused('address_outside_role')
+  const both = withinBoth(token.token_bound_cidrs, secret?.tokenCidrs ?? [])
+  if (!both) throw new AppRoleLoginRefused('address_outside_role')
   return { ...token, token_bound_cidrs: both }
 }
 

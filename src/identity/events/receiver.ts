@@ -99,7 +99,8 @@ async function whomOf(
   { mountId, config, subject }: { mountId: string; config: JwtConfig; subject: EventSubject },
 ): Promise<SomePerson | undefined> {
   if (subject.format === 'email') {
-    return personOfSubject(ledger, { mountId, claim: '/email', subject: subject.email })
+    const issuer = peoplesIssuer(config)
+    return personOfSubject(ledger, { mountId, claim: '/email', subject: subject.email, issuer })
   }
   if (subject.format === 'unknown' || subject.iss !== peoplesIssuer(config)) return undefined
   return { id: '', person: personOf({ claims: subject }) }

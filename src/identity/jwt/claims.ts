@@ -118,7 +118,7 @@ function groupsOf(claims: Claims, name: string): string[] {
 }
 
 /** Every bound claim must be there; of the values on either side, one must meet one of the other. */
-export function checkBoundClaims(claims: Claims, role: JwtRole): void {
+function checkBoundClaims(claims: Claims, role: JwtRole): void {
   const meets = role.bound_claims_type === 'glob' ? meetsGlob : meetsExactly
   for (const [name, bound] of Object.entries(role.bound_claims)) {
     const value = claimAt(claims, name)

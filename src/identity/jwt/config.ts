@@ -95,6 +95,9 @@ function checkEvents(config: JwtConfig): void {
   if (config.event_audience.length > 0 && eventIssuerOf(config) === '') {
     throw refused("'event_issuer' or 'bound_issuer' must be set where 'event_audience' is")
   }
+  if (config.event_audience.length > 0 && config.event_jwks_url === '' && config.jwks_pairs.length > 1) {
+    throw refused("'event_jwks_url' must be set where 'event_audience' is and 'jwks_pairs' has several")
+  }
 }
 
 function checkOneSource(config: JwtConfig): void {

@@ -24,6 +24,12 @@ import type { WebauthnConfig } from './config.ts'
 /** What a browser answered with, as it came: the library looks at every part of it. */
 export type Answered = Readonly<Record<string, unknown>>
 
+const MAX_ANSWER_BYTES = 16 * 1_024
+
+/** No key and no browser answers so. */
+export const isTooLong = (answered: Answered): boolean =>
+  Buffer.byteLength(JSON.stringify(answered)) > MAX_ANSWER_BYTES
+
 export type Enrolled = NonNullable<VerifiedRegistrationResponse['registrationInfo']>
 export type Shown = VerifiedAuthenticationResponse['authenticationInfo']
 

@@ -66,6 +66,8 @@ function tokenTerms(fields: WireFields): TokenFields {
   if (token.token_ttl === 0) throw refused("'token_ttl' must be set")
   if (token.token_max_ttl === 0) throw refused("'token_max_ttl' must be set")
   if (token.token_period > 0) throw refused("'token_period' cannot be set: such a token might never end")
+  // Removing a key takes back what was done by it, and a batch token cannot be named.
+  if (token.token_type === 'batch') throw refused("'token_type' cannot be 'batch'")
   return token
 }
 

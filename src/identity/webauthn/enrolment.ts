@@ -9,7 +9,7 @@ import { newId } from '../../lib/ids.ts'
 import { type Identity, type Principal, personOf } from '../../policy/principal.ts'
 import { refused } from '../jwt/fields.ts'
 import type { AuthMount } from '../login.ts'
-import { type Answered, creationOptions, type Enrolled, verifyEnrolment } from './ceremony.ts'
+import { type Answered, creationOptions, type Enrolled, isTooLong, verifyEnrolment } from './ceremony.ts'
 import { CHALLENGE_SECONDS, challengeHash, newEnrolmentChallenge } from './challenge.ts'
 import type { WebauthnConfig } from './config.ts'
 import { checkKeyName } from './keys.ts'
@@ -58,6 +58,7 @@ export async function finishEnrolment(
   const { mount, principal, config, answered } = ask
   await mustBeEnrolling(ledger, ask, config.enrolment_max_login_age + CHALLENGE_SECONDS)
   const name = checkKeyName(ask.name)
+  if (isTooLong(answered)) throw refused('the security key was not accepted: its answer is too long')
   const { enrolled, challenge } = await verified(config, answered)
   mustBeWelcome(config, enrolled)
   const row = rowOf(mount, principal, enrolled, name)
@@ -66,7 +67,7 @@ export async function finishEnrolment(
     const { mountId, entityId, id } = row
     await lockNamed(db, `webauthn keys ${mountId} ${entityId}`)
     const begun = { mountId, entityId, challenge: challengeHash(challenge) }
-    if (!(await takeEnrolment(db, begun))) {
+    if (!(await takeEnrolment(db, begun, principal.tokenId))) {
       throw refused('this enrolment took too long, or was not begun by you: begin again')
     }
     if ((await keysOfPerson(db, mountId, entityId)).length >= MOST_KEYS) throw tooManyKeys()
@@ -91,8 +92,8 @@ async function mustBeEnrolling(
   maxAgeSeconds: number,
 ): Promise<void> {
   const { identity, entityId, derived } = principal
-  const { kind, authTime, amr = [], mount, metadata } = identity
-  const known = entityId === '' ? undefined : await findKnownPerson(ledger, entityId, metadata.role ?? '')
+  const { kind, authTime, amr = [], mount } = identity
+  const known = entityId === '' ? undefined : await findKnownPerson(ledger, entityId)
   if (kind !== 'human' || derived || known?.mountPath !== mount || personOf(identity) === '') {
     throw notNow('to enrol a security key, log in at your identity provider, and use the token of that login')
   }
@@ -117,7 +118,18 @@ async function verified(config: WebauthnConfig, answered: Answered) {
   }
 }
 
+/** As WebAuthn has it. */
+const MAX_CREDENTIAL_ID_BYTES = 1_023
+const MAX_PUBLIC_KEY_BYTES = 2_048
+
 function mustBeWelcome(config: WebauthnConfig, { aaguid, ...key }: Enrolled): void {
+  const { id, publicKey } = key.credential
+  if (
+    Buffer.byteLength(id, 'base64url') > MAX_CREDENTIAL_ID_BYTES ||
+    publicKey.length > MAX_PUBLIC_KEY_BYTES
+  ) {
+    throw refused('the security key was not accepted: its id or its public key is too long')
+  }
   if (
     config.require_hardware_bound &&
     (key.credentialDeviceType !== 'singleDevice' || key.credentialBackedUp)

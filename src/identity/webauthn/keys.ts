@@ -5,6 +5,7 @@ import {
   keysOfPerson,
   peopleWithKeys,
   renameWebauthnKey,
+  revokeLoginsByKey,
   tokensByKey,
   type WebauthnKey,
 } from '../../ledger/webauthn-keys.ts'
@@ -39,7 +40,9 @@ export const createWebauthnKeys = (
     const ended = await ledger.transaction(async (db): Promise<TokensEnded | false> => {
       // The row first: a login by the key that is under way waits for us and finds it gone, or we see its token.
       if ((await dropWebauthnKey(db, { ...owner, id })) === 0) return false
-      return endAllFound(db, () => tokensByKey(db, owner.entityId, id))
+      const tokens = await endAllFound(db, () => tokensByKey(db, owner.entityId, id))
+      await revokeLoginsByKey(db, owner.entityId, id)
+      return tokens
     })
     if (!ended) return false
     if (ended.targetIds.length > 0) leasesEnding(ended.targetIds)

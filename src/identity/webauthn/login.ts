@@ -5,13 +5,14 @@ import { findKeyByCredential, type WebauthnKey } from '../../ledger/webauthn-key
 import { messageOf } from '../../lib/errors.ts'
 import type { Identity } from '../../policy/principal.ts'
 import type { AuthMounts } from '../auth-mounts.ts'
+import { withinBoth } from '../cidr.ts'
 import { isObject } from '../jwt/fields.ts'
 import { type AuthMount, logIn, type Proven } from '../login.ts'
 import type { Spend } from '../spending.ts'
 import type { CreatedToken } from '../token-create.ts'
 import { type TokenFields, tokenFieldsOf } from '../token-fields.ts'
 import { tighter } from '../token-terms.ts'
-import { type Answered, type Shown, verifyShown } from './ceremony.ts'
+import { type Answered, isTooLong, type Shown, verifyShown } from './ceremony.ts'
 import { challengeHash, type LoginChallenges } from './challenge.ts'
 import type { WebauthnConfig } from './config.ts'
 import { userHandle } from './enrolment.ts'
@@ -52,7 +53,7 @@ export async function loginByKey(parts: Parts, ask: KeyLoginAsk): Promise<Create
   return logIn(parts.ledger, {
     mount,
     roleName: null,
-    token: tokenFor(config, now),
+    token: tokenFor(config, now, key),
     proven: provenBy(key, now, reading.now),
     knownAs: now.known,
     sourceAddress: ask.sourceAddress,
@@ -69,16 +70,13 @@ export async function loginByKey(parts: Parts, ask: KeyLoginAsk): Promise<Create
 }
 
 const MAX_ID_CHARACTERS = 1_400
-const MAX_ANSWER_BYTES = 16 * 1_024
 
 async function keyOf({ ledger }: Parts, { mount, answered }: KeyLoginAsk): Promise<WebauthnKey> {
   const { id, response } = answered
   if (typeof id !== 'string' || id === '' || id.length > MAX_ID_CHARACTERS || !isObject(response)) {
     throw new WebauthnLoginRefused('malformed', 'id or response')
   }
-  if (Buffer.byteLength(JSON.stringify(answered)) > MAX_ANSWER_BYTES) {
-    throw new WebauthnLoginRefused('malformed', 'size')
-  }
+  if (isTooLong(answered)) throw new WebauthnLoginRefused('malformed', 'size')
   const key = await findKeyByCredential(ledger, mount.id, id)
   if (!key) throw new WebauthnLoginRefused('unknown_key')
   // No key has signed this. A browser that says another owner mixes up two people.
@@ -127,12 +125,19 @@ function mustBeOriginal(config: WebauthnConfig, key: WebauthnKey, shown: Shown):
   }
 }
 
-/** No token outlives the provider's word: not by renewal either. */
-function tokenFor(config: WebauthnConfig, { ageSeconds }: PersonNow): TokenFields {
+/** No token outlives the provider's word: not by renewal either. Nor is it good where one of the role's would not be. */
+function tokenFor(
+  config: WebauthnConfig,
+  { ageSeconds, boundCidrs }: PersonNow,
+  key: WebauthnKey,
+): TokenFields {
   const token = tokenFieldsOf(config)
   const left = Math.max(1, Math.floor(config.max_identity_age - ageSeconds))
   const most = Math.min(left, tighter(token.token_explicit_max_ttl, token.token_max_ttl))
-  return { ...token, token_ttl: Math.min(token.token_ttl, most), token_explicit_max_ttl: most }
+  const times = { token_ttl: Math.min(token.token_ttl, most), token_explicit_max_ttl: most }
+  const token_bound_cidrs = withinBoth(token.token_bound_cidrs, boundCidrs)
+  if (!token_bound_cidrs) throw new WebauthnLoginRefused('address_outside_role', key.id)
+  return { ...token, ...times, token_bound_cidrs }
 }
 
 /** What a token of the provider says of itself and its sign-in: this login is another. */

@@ -69,7 +69,8 @@ export function createWebauthnMethod(parts: Parts): WebauthnMethod {
       loginByKey({ ledger, mounts, challenges }, { ...ask, config: await configOf(ask) }),
     keys: createWebauthnKeys(ledger, parts.leasesEnding),
     async dropExpired() {
-      await Promise.all([dropExpired(ledger, 'webauthn_enrolment'), dropExpired(ledger, 'webauthn_spent')])
+      const tables = ['webauthn_enrolment', 'webauthn_spent', 'signed_out_person'] as const
+      await Promise.all(tables.map((table) => dropExpired(ledger, table)))
     },
   }
 }

@@ -22,6 +22,7 @@ const WIRE_TEXT = {
   role_gone: 'the role by which you logged in at the identity provider is no more',
   provider_changed: PROVIDER_FIRST,
   role_tightened: 'the role by which you logged in at the identity provider no longer takes you',
+  address_outside_role: 'your role at the identity provider and this login have no address in common',
   used_up: 'this login took too long, or was not begun here: begin again',
 } as const
 

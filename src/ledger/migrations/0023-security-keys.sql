@@ -22,6 +22,9 @@ create table leasehold.webauthn_key (
   unique (mount_id, credential_id)
 );
 create index webauthn_key_person on leasehold.webauthn_key (entity_id, mount_id);
+-- All keys of one person. Hashed: a subject may be longer than an index takes.
+create index webauthn_key_owner on leasehold.webauthn_key
+  (hashtextextended((person ->> 'iss') || '#' || (person ->> 'sub'), 0));
 
 -- Enrolments that were begun: one for each person on a mount, so that nobody can fill this. Losing them in a crash makes a
 -- few people begin again.
@@ -44,6 +47,12 @@ create table leasehold.webauthn_spent (
 );
 create index webauthn_spent_due on leasehold.webauthn_spent (expires_at);
 
--- The logins of people, ended ones too: a key gives what the newest of them at the provider has said.
-create index token_people on leasehold.token (entity_id, issued_at desc)
-  where parent_id is null and identity ->> 'kind' = 'human';
+-- Until when what somebody's logins at their provider have said is no word on who they are any more.
+create table leasehold.signed_out_person (
+  -- `<issuer>#<sub>`, or an entity.
+  id text primary key,
+  signed_out_at timestamptz not null,
+  -- From then on every login before it is too old for any key.
+  expires_at timestamptz not null
+);
+create index signed_out_person_due on leasehold.signed_out_person (expires_at);

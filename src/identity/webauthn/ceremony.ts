@@ -1,25 +1,20 @@
-import {
-  type AuthenticationResponseJSON,
-  generateAuthenticationOptions,
-  generateRegistrationOptions,
-  type PublicKeyCredentialCreationOptionsJSON,
-  type PublicKeyCredentialRequestOptionsJSON,
-  type RegistrationResponseJSON,
-  type VerifiedAuthenticationResponse,
-  type VerifiedRegistrationResponse,
-  verifyAuthenticationResponse,
-  verifyRegistrationResponse,
+import type {
+  AuthenticationResponseJSON,
+  PublicKeyCredentialCreationOptionsJSON,
+  PublicKeyCredentialRequestOptionsJSON,
+  RegistrationResponseJSON,
+  VerifiedAuthenticationResponse,
+  VerifiedRegistrationResponse,
 } from '@simplewebauthn/server'
-import {
-  convertCertBufferToPEM,
-  decodeAttestationObject,
-  validateCertificatePath,
-} from '@simplewebauthn/server/helpers'
 import type { WebauthnKey } from '../../ledger/webauthn-keys.ts'
 import { CHALLENGE_SECONDS } from './challenge.ts'
 import type { WebauthnConfig } from './config.ts'
 
 /** The two ceremonies of WebAuthn with the terms of a mount. Whatever is cryptography or CBOR is the library's. */
+
+/** It takes half a second of a processor to load, and most processes never see a key. */
+const library = () => import('@simplewebauthn/server')
+const helpers = () => import('@simplewebauthn/server/helpers')
 
 /** What a browser answered with, as it came: the library looks at every part of it. */
 export type Answered = Readonly<Record<string, unknown>>
@@ -39,7 +34,7 @@ const TIMEOUT_MS = CHALLENGE_SECONDS * 1_000
 const wantsStatement = (config: WebauthnConfig): boolean =>
   config.allowed_aaguids.length > 0 || config.attestation_ca_pem.length > 0
 
-export const creationOptions = (
+export const creationOptions = async (
   config: WebauthnConfig,
   {
     challenge,
@@ -51,7 +46,7 @@ export const creationOptions = (
     keys: readonly Pick<WebauthnKey, 'credentialId'>[]
   },
 ): Promise<PublicKeyCredentialCreationOptionsJSON> =>
-  generateRegistrationOptions({
+  (await library()).generateRegistrationOptions({
     rpID: config.rp_id,
     rpName: config.rp_name,
     challenge,
@@ -65,11 +60,11 @@ export const creationOptions = (
     ...(config.require_hardware_bound && { preferredAuthenticatorType: 'securityKey' as const }),
   })
 
-export const requestOptions = (
+export const requestOptions = async (
   config: WebauthnConfig,
   challenge: Uint8Array<ArrayBuffer>,
 ): Promise<PublicKeyCredentialRequestOptionsJSON> =>
-  generateAuthenticationOptions({
+  (await library()).generateAuthenticationOptions({
     rpID: config.rp_id,
     challenge,
     timeout: TIMEOUT_MS,
@@ -87,6 +82,7 @@ export async function verifyEnrolment(
   config: WebauthnConfig,
   answered: Answered,
 ): Promise<{ enrolled: Enrolled; challenge: string }> {
+  const { verifyRegistrationResponse } = await library()
   let challenge = ''
   const { verified, registrationInfo } = await verifyRegistrationResponse({
     ...termsOf(config),
@@ -107,6 +103,7 @@ async function checkStatement(
 ): Promise<void> {
   if (fmt === 'none') throw new Error('the key does not say what model it is')
   if (authorities.length === 0) return
+  const { convertCertBufferToPEM, decodeAttestationObject, validateCertificatePath } = await helpers()
   const certificates = decodeAttestationObject(attestationObject).get('attStmt').get('x5c') ?? []
   if (certificates.length === 0) throw new Error('the key has no certificate of its maker')
   await validateCertificatePath(certificates.map(convertCertBufferToPEM), [...authorities])
@@ -122,6 +119,7 @@ export async function verifyShown(
   key: Pick<WebauthnKey, 'credentialId' | 'publicKey'>,
   accepts: (challenge: string) => Promise<boolean>,
 ): Promise<Shown> {
+  const { verifyAuthenticationResponse } = await library()
   const { verified, authenticationInfo } = await verifyAuthenticationResponse({
     ...termsOf(config),
     response: answered as unknown as AuthenticationResponseJSON,

@@ -3,7 +3,7 @@ import type { Db } from '../ledger/db.ts'
 import { blockedAmong } from '../ledger/grant-reviews.ts'
 import { deadMounts } from '../ledger/grant-roles.ts'
 import { endVotes, type GrantVote } from '../ledger/grant-votes.ts'
-import type { Grant } from '../ledger/grants.ts'
+import type { Grant, GrantPatch } from '../ledger/grants.ts'
 import { revokedAmong } from '../ledger/token-ending.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Actor, isSamePerson, mountsOf } from './actor.ts'
@@ -179,10 +179,8 @@ export async function applyLapse(
   told: { who: 'system' | 'identity'; detail?: Readonly<Record<string, Detail>> } = { who: 'system' },
 ): Promise<Grant | undefined> {
   const detail = { because, ...(lost.length > 0 && { votes: [...lost] }), ...told.detail }
-  const back = to === 'pending' && grant.state === 'approved'
   const set = {
-    ...(back && { approvedAt: null, activateBy: null }),
-    ...(back && grant.lane === 'sealed' && { ratification: 'none' as const }),
+    ...undoneApproval(grant, to),
     nextActionAt: nextActionAt({ ...grant, state: to }, policy.spec),
   }
   const moved = await moves.record(db, { grant, event, to, who: told.who, actor: null, set, detail })
@@ -190,6 +188,12 @@ export async function applyLapse(
   if (to !== 'pending' && to !== 'approved') await endVotes(db, { grantId: grant.id, round: 0, because })
   else if (lost.length > 0) await endVotes(db, { grantId: grant.id, round: 0, because }, lost)
   return moved
+}
+
+/** What a request loses that goes from approved back to pending: nobody has anything to ratify until it is sealed again. */
+export function undoneApproval({ state, lane }: Grant, to: GrantState): GrantPatch {
+  if (state !== 'approved' || to !== 'pending') return {}
+  return { approvedAt: null, activateBy: null, ...(lane === 'sealed' && { ratification: 'none' }) }
 }
 
 /** What somebody is told who came after it. */

@@ -19,6 +19,7 @@ import {
   mayCount,
   recheck,
   standingVotes,
+  undoneApproval,
 } from './standing.ts'
 import type { GrantState } from './states.ts'
 import { castVote, withVoteOf } from './votes-cast.ts'
@@ -215,10 +216,8 @@ async function takeBack(db: Db, moves: Moves, situation: Situation): Promise<voi
   const left = standingVotes(situation).filter(({ number }) => !own.includes(number))
   const isStill = grant.state === 'approved' && isApproved({ grant, policy, votes: left })
   const to: GrantState = isStill ? 'approved' : 'pending'
-  const back = grant.state === 'approved' && !isStill
   const set = {
-    ...(back && { approvedAt: null, activateBy: null }),
-    ...(back && grant.lane === 'sealed' && { ratification: 'none' as const }),
+    ...undoneApproval(grant, to),
     nextActionAt: nextActionAt({ ...grant, state: to }, policy.spec),
   }
   won(await moves.record(db, { grant, event: 'withdraw', to, who: 'approver', actor, set }))

@@ -137,7 +137,6 @@ export const isAccessOver = (
   !['approved', 'activating', 'active'].includes(state) ||
   (state === 'active' && expires_at !== null && Date.parse(expires_at) <= now)
 
-/** What somebody who looked at the request before has to know: narrowed plans and votes that do not count any more. */
 /** As the event of a narrowing tells it; nothing where it does not. */
 function takenAway({ seconds_before: seconds, roles_removed: roles }: Record<string, unknown>): string {
   const parts = [
@@ -147,6 +146,7 @@ function takenAway({ seconds_before: seconds, roles_removed: roles }: Record<str
   return parts.length > 0 ? ` (${parts.join(', ')})` : ''
 }
 
+/** What somebody who looked at the request before has to know: narrowed plans and votes that do not count any more. */
 export function changesOf({ events, votes }: Pick<Grant, 'events' | 'votes'>): string[] {
   const narrowed = events.filter(({ event }) => event.includes('narrow'))
   const gone = votes.filter(({ current, round }) => !current && round === 0)

@@ -1,6 +1,7 @@
 import {
   ACCESS,
   afterEnd,
+  backToPending,
   done,
   type Expected,
   ended,
@@ -38,7 +39,7 @@ export function hearing(model: Model, word: Word, name: Name): Expected {
   return done(isBack ? 'pending' : state, (after) => {
     for (const login of [...after.left].filter((one) => isSame(one, name))) after.left.delete(login)
     if (WAITING.includes(state)) after.yes = left
-    if (isBack) after.activateBy = 0
+    if (isBack) backToPending(after)
     if (after.extension) after.extension.yes = without(after.extension.yes)
     if (after.ratification === 'due') after.ratify = without(after.ratify)
     after.resume = without(after.resume)

@@ -179,7 +179,13 @@ export function lapseOf(model: Model): Lapse | undefined {
 const dropLost: After = (model, to, events) => {
   if (!events.includes('lose_vote')) return
   model.yes = counting(model, model.yes)
-  if (to === 'pending') model.activateBy = 0
+  if (to === 'pending') backToPending(model)
+}
+
+/** Nothing of the approval is left; what only a sealed ask owes is owed once it is approved again. */
+export function backToPending(model: Model): void {
+  model.activateBy = 0
+  if (isSealed(model)) model.ratification = 'none'
 }
 
 export const lapsing = (model: Model, otherwise: () => Expected): Expected => {

@@ -1,6 +1,7 @@
 import { NARROWED_BY_SECONDS, type Try } from './grant-acts.ts'
 import {
   ACTIVATE_WITHIN,
+  backToPending,
   counting,
   done,
   type Expected,
@@ -88,8 +89,7 @@ export const VOTING: Pick<
       return done(stays ? 'approved' : 'pending', (after, to) => {
         after.yes = left
         after.no = after.no.filter((name) => !isSame(name, by))
-        if (to === 'pending') after.activateBy = 0
-        if (to === 'pending' && isSealed(after)) after.ratification = 'none'
+        if (to === 'pending') backToPending(after)
       })
     },
   ),

@@ -325,8 +325,13 @@ describe('a request in words', () => {
   test('tells what changed since a vote', () => {
     const voter = { display_name: 'carol', subject: 'c', mount: 'm' }
     const vote = { round: 0, voter, current: false, ended_because: 'narrowed' } as Vote
-    const events = [{ event: 'narrow', actor: { ...voter, display_name: 'dave' } }] as Grant['events']
+    const dave = { ...voter, display_name: 'dave' }
+    const events = [
+      { event: 'narrow', actor: dave, detail: { seconds_before: 1_800, roles_removed: ['pg/creds/a'] } },
+      { event: 'narrow', actor: dave, detail: {} },
+    ] as Grant['events']
     expect(changesOf({ events, votes: [vote, { ...vote, current: true }] })).toEqual([
+      'dave narrowed the plan (it was for 30 minutes, without pg/creds/a): what is below is what is left of it.',
       'dave narrowed the plan: what is below is what is left of it.',
       'The vote of carol does not count any more: narrowed.',
     ])

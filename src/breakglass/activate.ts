@@ -1,6 +1,5 @@
-import type { Db } from '../ledger/db.ts'
 import { countGrantLeases, findGrantLeases } from '../ledger/grant-leases.ts'
-import { findGrant, type Grant } from '../ledger/grants.ts'
+import { findGrant, type Grant, lockGrant } from '../ledger/grants.ts'
 import { BrokerError, messageOf } from '../lib/errors.ts'
 import { within } from '../lib/pause.ts'
 import { ACTION } from './access-actions.ts'
@@ -165,9 +164,4 @@ export async function checkRoles(
   const roles = made.map(({ role }) => role)
   if (!(await planStands(ledger, roles)))
     throw new BrokerError('conflict', 'a target has changed since it was approved')
-}
-
-const lockGrant = async (db: Db, id: string): Promise<Grant | undefined> => {
-  await db.query('select from leasehold.access_grant where id = $1 for update', [id])
-  return findGrant(db, id)
 }

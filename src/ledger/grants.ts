@@ -58,6 +58,12 @@ export const GRANT = `g.id, g.policy_id as "policyId", g.lane, g.state, g.versio
 export const findGrant = (db: Db, id: string): Promise<Grant | undefined> =>
   one<Grant>(db, `select ${GRANT} from leasehold.access_grant g where g.id = $1`, [id])
 
+/** The same, once whoever holds its row has let go of it; nobody else moves it before the transaction's end. */
+export async function lockGrant(db: Db, id: string): Promise<Grant | undefined> {
+  await db.query('select from leasehold.access_grant where id = $1 for update', [id])
+  return findGrant(db, id)
+}
+
 export const findGrantByKey = (
   db: Db,
   requesterId: string,

@@ -281,12 +281,18 @@ describe('what a rate limit refuses is on record', () => {
       await times(10, (i) => roles(token, i % 2 ? world.second : world.api))
     }
     const events = await recorded()
-    expect(events).toMatchObject(
-      holders.map(({ accessor }) => ({
-        who: { accessor, source_address: '127.0.0.1' },
-        details: { limited_by: { quota: 'each', counted_by: 'principal' } },
-      })),
-    )
+    expect(events.length).toBe(2)
+    // In either order: each server dates its own by its own reckoning of the ledger's time.
+    for (const { accessor } of holders) {
+      expect(events).toContainEqual(
+        expect.objectContaining({
+          who: expect.objectContaining({ accessor, source_address: '127.0.0.1' }),
+          details: {
+            limited_by: expect.objectContaining({ quota: 'each', counted_by: 'principal' }),
+          },
+        }),
+      )
+    }
   })
 
   test('also where the limit is lowered below what was let through', async () => {

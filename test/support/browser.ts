@@ -61,7 +61,15 @@ export async function openBrowser(): Promise<TestBrowser> {
         const text = message.text()
         if (/content security policy/i.test(text)) problems.push(text)
       })
-      return { page, problems, close: () => context.close() }
+      return {
+        page,
+        problems,
+        async close() {
+          // What a test has put between the page and its server may be at work on an answer.
+          await page.unrouteAll({ behavior: 'ignoreErrors' })
+          await context.close()
+        },
+      }
     },
     async close() {
       await browser.close()

@@ -4,10 +4,13 @@ import { inject } from 'vitest'
 
 export type TestDatabase = { url: string; name: string; drop(): Promise<void> }
 
-/** An empty database of a test's own, on the run's shared server or on the one whose superuser URL is given. */
-export async function createDatabase(serverUrl: string = inject('postgresUrl')): Promise<TestDatabase> {
+/** A database of a test's own, on the run's shared server or the one whose superuser URL is given: empty, or as another is. */
+export async function createDatabase(
+  serverUrl: string = inject('postgresUrl'),
+  { like = 'template1' } = {},
+): Promise<TestDatabase> {
   const name = `test_${randomBytes(8).toString('hex')}`
-  await execute(serverUrl, `create database ${name}`)
+  await execute(serverUrl, `create database ${name} template ${like}`)
   const url = new URL(serverUrl)
   url.pathname = `/${name}`
   return {

@@ -1,4 +1,5 @@
 import type { TestProject } from 'vitest/node'
+import { createLedger } from './ledger.ts'
 import { startTestMariadb } from './mariadb.ts'
 import { startTestPostgres } from './postgres.ts'
 import { givenPart } from './provision.ts'
@@ -9,6 +10,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The superuser's URL on the run's shared PostgreSQL. */
     postgresUrl: string
+    /** A ledger there as tests begin with it, to be copied. */
+    ledgerDatabase: string
     /** The run's shared Redis. */
     redisUrl: string
     /** The superuser's URL on the run's shared MariaDB. */
@@ -30,12 +33,16 @@ export default async function setup(project: TestProject): Promise<() => Promise
     givenRedis ? undefined : startRedis(),
     givenMariadb ? undefined : startTestMariadb(),
   ])
-  project.provide('postgresUrl', givenPostgres ?? postgres?.url() ?? '')
+  const postgresUrl = givenPostgres ?? postgres?.url() ?? ''
+  const ledger = await createLedger(postgresUrl)
+  project.provide('postgresUrl', postgresUrl)
+  project.provide('ledgerDatabase', ledger.name)
   project.provide('redisUrl', givenRedis ?? redis?.url ?? '')
   project.provide('mariadbUrl', givenMariadb ?? mariadb?.url ?? '')
   return async () => {
     await mariadb?.remove()
     await redis?.stop()
+    await ledger.drop()
     await postgres?.remove()
     process.off('exit', clear)
     const left = clear()

@@ -22,8 +22,8 @@ const VARIABLE = 'LEASEHOLD_TEST_ROOT'
 
 /** Linux's folder in memory. The servers make thousands of databases: on a disk half of a run's processor time goes there. */
 const IN_MEMORY = '/dev/shm'
-/** A run takes less than half of it. */
-const ROOM_BYTES = 8 * 2 ** 30
+/** A run takes a quarter of it. */
+const ROOM_BYTES = 4 * 2 ** 30
 
 /** Make the run's folder; the test processes, our children, find it by the variable. Clears up after dead runs. */
 export function openTestRoot(): string {

@@ -58,9 +58,18 @@ export function redisServer({ url, name, onError, log, telemetry }: ServerParts)
       return worker
     },
     async close() {
-      for (const client of clients) client.disconnect()
+      for (const client of clients) cut(client)
     },
   }
+}
+
+/**
+ * Whatever waits for an answer is told that there is none. Between two attempts to connect ioredis has nothing that it
+ * could close, and would leave that waiting for good, and BullMQ's worker with it: so an attempt is begun and cut.
+ */
+function cut(client: Redis): void {
+  if (client.status === 'reconnecting') client.connect().catch(() => {})
+  client.disconnect()
 }
 
 const reconnectMs = (attempt: number): number => Math.min(attempt * 100, 2_000)

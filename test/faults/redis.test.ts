@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Installation, openInstallation, request } from '../support/installation.ts'
 import { STATEMENT } from '../support/kills.ts'
@@ -91,6 +92,18 @@ describe.each(FAULTS)('Redis is $name', (fault) => {
       expect(await at.accounts(), change).toEqual([])
       await fault.mend()
     }
+  }, 420_000)
+
+  test('while a server and a worker are told to stop: they come to their end', async () => {
+    const [leaving, last] = await Promise.all([at.server(), at.worker()])
+    await fault.strike()
+    // Longer than that, and what cannot connect waits most of the time, and tries only now and then.
+    await sleep(5_000)
+    expect(await Promise.all([leaving.terminate(), last.terminate()])).toMatchObject([
+      { code: 0 },
+      { code: 0 },
+    ])
+    await fault.mend()
   }, 420_000)
 })
 

@@ -4,6 +4,8 @@ import type { AccessParts } from './access-parts.ts'
 import { type Act, act } from './actions.ts'
 import { nextLook, reviewDeadlines } from './clock.ts'
 import { won } from './deciding.ts'
+import { setsOf } from './eligibility.ts'
+import { rotateAfter } from './ending.ts'
 import { asOneOf } from './parties.ts'
 import { isSecond } from './suspension.ts'
 import { castVote } from './votes-cast.ts'
@@ -18,7 +20,7 @@ export const createAbandon =
     act(ledger, ask, ACTION.abandon, async (db, situation) => {
       const { grant, policy, actor } = situation
       const who = asOneOf(partiesIn(situation), ['officer', 'owner'])
-      const detail = { reason, evidence }
+      const detail = { reason, evidence, sets: setsOf(actor, policy.spec) }
       const cast = { round: 0, decision: 'abandon', planHash: grant.planHash, comment: reason } as const
       if (!isSecond(situation, 'abandon')) {
         const asked = { event: 'ask_abandon', to: 'ending_stuck' } as const
@@ -35,6 +37,7 @@ export const createAbandon =
       const abandoned = { event: 'abandon', to: 'review_due' } as const
       won(await moves.record(db, { grant, ...abandoned, who, actor, set: { ...set, nextActionAt }, detail }))
       await castVote(db, situation, cast)
+      if (grant.forceRotation) await rotateAfter(db, grant)
       wakeLook(nextActionAt, grant.now)
       return undefined
     })

@@ -1,7 +1,7 @@
 import type { BrokerError } from '../lib/errors.ts'
 import type { GrantAction } from './actions.ts'
 import { isSamePerson } from './actor.ts'
-import { timesOf } from './clock.ts'
+import { dated, timesOf } from './clock.ts'
 import { isFromWithin, loginFault, mayAsk } from './eligibility.ts'
 import { stateRefusal } from './moves.ts'
 import { hadVoice, type Party, partiesOf } from './parties.ts'
@@ -76,6 +76,18 @@ const inTime: Check = ({ grant, now }) =>
 
 const hasPendingExtension: Check = (situation) =>
   pendingExtension(situation) ? undefined : conflict('nobody has asked for more time')
+
+const decidedInTime: Check = ({ grant, now }) => {
+  const until = dated(timesOf(grant).extension_expires_at)
+  return until && until <= now
+    ? conflict('it was asked for too long ago: more time has to be asked for anew')
+    : undefined
+}
+
+const isNotCondemned: Check = ({ grant: { ratification } }) =>
+  ratification === 'refused' || ratification === 'overdue'
+    ? conflict('it was not ratified, and can only be ended')
+    : undefined
 
 export const pendingExtension = ({ extensions }: Situation) =>
   extensions.find(({ state }) => state === 'pending')
@@ -169,6 +181,7 @@ export const ACTION = {
     notBlocked,
     inTime,
     hasPendingExtension,
+    decidedInTime,
     hasNotVoted('approve', pendingRound),
     freshToDecide,
   ),
@@ -182,6 +195,7 @@ export const ACTION = {
     notRequester,
     notBlocked,
     inTime,
+    isNotCondemned,
     hasNotVoted('resume', first),
     freshToDecide,
   ),

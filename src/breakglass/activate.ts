@@ -10,9 +10,10 @@ import { checkMayReceive, type Granted, issueAll, undo } from './credentials.ts'
 import { deciding, won } from './deciding.ts'
 import type { Endings } from './ending.ts'
 import { stateRefusal } from './moves.ts'
+import { evidenceOf, isOnCallVote } from './on-call-evidence.ts'
 import { pinnedPolicy } from './pinned.ts'
 import { planStands } from './plan-stands.ts'
-import { applyLapse, lapseRefusal, recheck } from './standing.ts'
+import { applyLapse, lapseRefusal, recheck, standingVotes } from './standing.ts'
 import { after } from './waiting.ts'
 
 export type Activation = {
@@ -103,6 +104,8 @@ async function begin(parts: AccessParts, { actor }: Caller, ask: Omit<Act, 'acto
       return { moved, refusal: lapseRefusal(lapse, moved) }
     }
     const nextActionAt = new Date(grant.now.getTime() + ACTIVATING_MS)
+    // Renewed since the vote was cast: here is what it said when it counted.
+    const onCall = standingVotes({ grant, votes }).find(isOnCallVote)
     const moved = won(
       await parts.moves.record(db, {
         grant,
@@ -111,6 +114,7 @@ async function begin(parts: AccessParts, { actor }: Caller, ask: Omit<Act, 'acto
         who: 'requester',
         actor,
         set: { nextActionAt, detail: { ...grant.detail, activating_until: nextActionAt.toISOString() } },
+        detail: { ...(onCall && { evidence: evidenceOf(onCall) }) },
       }),
     )
     return { moved, refusal: undefined }

@@ -1,4 +1,5 @@
 import { splitLeaseId } from '../lease/wire-id.ts'
+import type { Db } from '../ledger/db.ts'
 import { findLiveOnPaths } from '../ledger/grant-leases.ts'
 import { doom } from '../ledger/lease-ending.ts'
 import { BrokerError } from '../lib/errors.ts'
@@ -6,7 +7,7 @@ import { ACTION } from './access-actions.ts'
 import type { AccessParts, Caller } from './access-parts.ts'
 import { type Act, situationFor } from './actions.ts'
 import { checkRoles } from './activate.ts'
-import { checkMayReceive, type Granted, issueAll, rolesOf, undo } from './credentials.ts'
+import { checkMayReceive, checkNotFrozen, type Granted, issueAll, rolesOf, undo } from './credentials.ts'
 import { deciding, won } from './deciding.ts'
 import type { PlanRole } from './plan.ts'
 import { conflict, type Situation } from './situation.ts'
@@ -40,6 +41,14 @@ export const createCollect =
       throw error
     }
   }
+
+/**
+ * The same for who comes by another door, where policy has been asked already: throws unless they may be given the role
+ * at a path anew, under a grant of theirs.
+ */
+export async function checkMayCollect(db: Db, ask: Act, path: string): Promise<void> {
+  await checkNotFrozen(db, chosen(await situationFor(db, ask, ACTION.collect), [path]))
+}
 
 function chosen({ grant }: Situation, paths: readonly string[] | undefined): PlanRole[] {
   const all = rolesOf(grant)

@@ -4,7 +4,7 @@ import { listBreakGlassPolicies } from '../ledger/break-glass-policies.ts'
 import { findControlGroupMaxTtl } from '../ledger/control-groups.ts'
 import type { Ledger } from '../ledger/db.ts'
 import { type GrantVote, grantVotes } from '../ledger/grant-votes.ts'
-import { findGrant, type Grant } from '../ledger/grants.ts'
+import type { Grant } from '../ledger/grants.ts'
 import { bindAccessor, findGrantByAccessor, findLiveGrant } from '../ledger/live-grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { matchesAny } from '../lib/glob.ts'
@@ -15,9 +15,9 @@ import { type Principal, principalId } from '../policy/principal.ts'
 import type { Caller } from './access-parts.ts'
 import type { Activation } from './activate.ts'
 import { type Actor, actorOf } from './actor.ts'
+import { checkMayCollect } from './collect.ts'
 import { isFromWithin, mayAsk } from './eligibility.ts'
 import { stateRefusal } from './moves.ts'
-import { pinnedPolicy } from './pinned.ts'
 import { type Policy, policyOf } from './policies.ts'
 import type { Submit } from './submit.ts'
 import type { Votes } from './votes.ts'
@@ -81,18 +81,19 @@ export type ControlGroups = {
   /**
    * What stands between a caller and the role at a path: nothing (undefined), a grant in force, which what is given is
    * then given under, or a request of theirs that has just been submitted, for which they hold a token. Throws the
-   * refusal of one who may not ask.
+   * refusal of one who may not ask, or who may not collect what the grant is for.
    */
   stand(read: GuardedRead): Promise<{ grant: LiveGrant } | { held: Held } | undefined>
   /**
-   * Whether a policy guards the path, and no grant of the principal opens it for what is asked there. Throws the refusal
-   * of one who has such a grant, and comes from where a policy lets nobody use it.
+   * The same where no token can be held instead: the grant in force that opens a guarded path for what is asked there,
+   * or undefined where nothing guards it. Throws 403 where there is none, and the refusal of one who has such a grant
+   * and may not collect what it is for.
    */
-  isClosed(
+  opening(
     principal: Principal,
     revision: number,
     ask: { path: string; source: string; parameters: Readonly<Record<string, unknown>> },
-  ): Promise<boolean>
+  ): Promise<LiveGrant | undefined>
   find(accessor: string): Promise<Grant | undefined>
   /** Throws for an accessor that is none, as `authorize` does. */
   status(accessor: string): Promise<ControlStatus>
@@ -126,13 +127,13 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
     findLiveGrant(ledger, { principalId: principalId(principal), path, parameters })
 
   return {
-    async isClosed(principal, revision, { path, source, parameters }) {
+    async opening(principal, revision, { path, source, parameters }) {
       const policies = await covering(principal, revision, path)
-      if (policies.length === 0) return false
+      if (policies.length === 0) return undefined
       const grant = await liveGrant(principal, path, parameters)
-      if (!grant) return true
-      await mustBeFromWithin(ledger, source, policies, grant)
-      return false
+      if (!grant) throw mustBeAskedFor()
+      await mustBeUsable(ledger, { principal, source, path }, policies, grant)
+      return grant
     },
     async stand(read) {
       const { principal, path } = read
@@ -140,7 +141,7 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
       if (policies.length === 0) return undefined
       const grant = await liveGrant(principal, path)
       if (!grant) return { held: await ask(parts, policies, read) }
-      await mustBeFromWithin(ledger, read.source, policies, grant)
+      await mustBeUsable(ledger, read, policies, grant)
       return { grant }
     },
     find: (accessor) => findGrantByAccessor(ledger, accessor),
@@ -166,16 +167,21 @@ export function createControlGroups(parts: ControlGroupParts): ControlGroups {
   }
 }
 
-/** Of those that guard the path, as they are now, and of the one that the access was given under. */
-async function mustBeFromWithin(
+const mustBeAskedFor = (): BrokerError =>
+  new BrokerError('permission_denied', 'others have to agree to it first: ask for it at break-glass/requests')
+
+/**
+ * What is given under a grant in force is collected, by whichever door: whoever could not collect it is refused, as is one
+ * who comes from where a policy that guards the path, as it is now, lets nobody have it.
+ */
+async function mustBeUsable(
   ledger: Ledger,
-  source: string,
+  { principal, source, path }: Pick<GuardedRead, 'principal' | 'source' | 'path'>,
   policies: readonly Policy[],
-  { id }: LiveGrant,
+  { id: grantId }: LiveGrant,
 ): Promise<void> {
-  const grant = await findGrant(ledger, id)
-  const own = grant ? [await pinnedPolicy(ledger, grant)] : []
-  if (![...policies, ...own].every(({ spec }) => isFromWithin(source, spec))) throw notYours()
+  if (!policies.every(({ spec }) => isFromWithin(source, spec))) throw notYours()
+  await checkMayCollect(ledger, { actor: actorOf(principal, source), grantId }, path)
 }
 
 const guards = ({ spec }: Policy): boolean => spec.control_group

@@ -1,6 +1,7 @@
 import { type Audited, onBehalfOf } from '../audit/request.ts'
 import type { Issued } from '../lease/issue.ts'
 import { splitLeaseId } from '../lease/wire-id.ts'
+import type { Db } from '../ledger/db.ts'
 import { stuckTargets } from '../ledger/grant-timers.ts'
 import type { Grant } from '../ledger/grants.ts'
 import { findTargetById } from '../ledger/targets.ts'
@@ -41,8 +42,13 @@ export async function checkMayReceive(
         : `a policy of yours denies ${path}`,
     )
   }
+  await checkNotFrozen(ledger, roles)
+}
+
+/** Row 31: throws while the end of an access at one of their targets is stuck. */
+export async function checkNotFrozen(db: Db, roles: readonly PlanRole[]): Promise<void> {
   const [stuck] = await stuckTargets(
-    ledger,
+    db,
     roles.map(({ target_id }) => target_id),
   )
   if (stuck) throw frozen(stuck.name)

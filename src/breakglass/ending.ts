@@ -101,7 +101,13 @@ export function createEndings(parts: EndingParts): Endings {
         to: 'ending',
         who,
         actor,
-        set: { ...set, endReason: reason, detail: leaving.detail, nextActionAt: lookAt },
+        set: {
+          ...neverGiven(grant),
+          ...set,
+          endReason: reason,
+          detail: leaving.detail,
+          nextActionAt: lookAt,
+        },
         detail: { ...detail, reason },
       })
       if (!moved) return undefined
@@ -125,6 +131,10 @@ export function createEndings(parts: EndingParts): Endings {
     settle,
   }
 }
+
+/** Of access that ends while it is still being made: nobody has had it, so nobody has to ratify it. */
+const neverGiven = ({ state, ratification }: Grant): GrantPatch =>
+  state === 'activating' && ratification === 'due' ? { ratification: 'none' } : {}
 
 /** Rows 17, 30 and 32. Of a lane without review that is all; else somebody has to look at it. */
 async function provedGone({ ledger, moves, wakeLook }: EndingParts, grant: Grant): Promise<void> {

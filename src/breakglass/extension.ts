@@ -17,6 +17,7 @@ import { type Act, act, situationFor } from './actions.ts'
 import { isSamePerson } from './actor.ts'
 import { nextLook } from './clock.ts'
 import { deciding, won } from './deciding.ts'
+import { setsOf } from './eligibility.ts'
 import { stateRefusal } from './moves.ts'
 import { isMet } from './quorum.ts'
 import { conflict, type Situation } from './situation.ts'
@@ -51,7 +52,7 @@ export function createExtensions(parts: AccessParts): Extensions {
             ...moved(grant, 'deny_extension'),
             who: 'approver',
             actor,
-            detail: { round, comment: ask.comment },
+            detail: { round, ...voteIn(situation, extension, ask.comment) },
           }),
         )
         await castVote(db, situation, { round, planHash, decision: 'deny', comment: ask.comment })
@@ -139,7 +140,11 @@ async function approve(parts: AccessParts, ask: Approval): Promise<void> {
     mustHaveSeen(extension, ask.planHash)
     if (isEnough(situation, extension)) throw conflict('others have just voted: vote again')
     const { round, planHash } = extension
-    const detail = { round, votes: standingOf(votes, round, 'approve').length + 1 }
+    const detail = {
+      round,
+      votes: standingOf(votes, round, 'approve').length + 1,
+      ...voteIn(situation, extension, ask.comment),
+    }
     const voted = { event: 'approve_extension', to: 'active', who: 'approver' } as const
     won(await moves.record(db, { grant, ...voted, actor, detail }))
     await castVote(db, situation, { round, planHash, decision: 'approve', comment: ask.comment })
@@ -150,6 +155,13 @@ async function approve(parts: AccessParts, ask: Approval): Promise<void> {
 function mustHaveSeen({ planHash }: GrantExtension, sent: string): void {
   if (sent !== planHash) throw conflict('the plan has changed: what is asked for is not what you have seen')
 }
+
+/** Of a vote on more time, what its event says besides: the plan of the request is not what it was for. */
+const voteIn = ({ actor, policy }: Situation, { planHash }: GrantExtension, comment: string) => ({
+  ...(comment !== '' && { comment }),
+  sets: setsOf(actor, policy.spec),
+  extension_hash: planHash,
+})
 
 /** What somebody has said to the request itself, whether or not it still counts. */
 const FIRST_VOTE: ReadonlySet<string> = new Set(['approve', 'deny', 'witness'])
@@ -185,6 +197,8 @@ async function extend(parts: AccessParts, ask: Approval, seen: Situation): Promi
     const { grant, actor } = situation
     const extension = pendingOf(situation)
     mustHaveSeen(extension, ask.planHash)
+    // A target may have taken long, and votes have been lost meanwhile.
+    if (!isEnough(situation, extension)) throw conflict('others no longer vote for it: vote again')
     const detail = withoutDeadline(grant)
     const set = { expiresAt: until, extendedSeconds: grant.extendedSeconds + seconds, detail }
     const extended = won(
@@ -199,6 +213,7 @@ async function extend(parts: AccessParts, ask: Approval, seen: Situation): Promi
           round: extension.round,
           seconds,
           expires_at: until.toISOString(),
+          ...voteIn(situation, extension, ask.comment),
           ...(anew.length > 0 && { collect_anew: anew }),
         },
       }),

@@ -1,10 +1,9 @@
 import type { Detail } from '../audit/event.ts'
-import { about } from '../audit/request.ts'
 import type { Db } from '../ledger/db.ts'
 import { findPendingExtension } from '../ledger/grant-extensions.ts'
 import type { SomePerson } from '../ledger/grant-reviews.ts'
 import { endVotes, type GrantVote, grantVotes } from '../ledger/grant-votes.ts'
-import { findGrant, type Grant, noteGrant } from '../ledger/grants.ts'
+import { findGrant, type Grant } from '../ledger/grants.ts'
 import { grantsVotedOn } from '../ledger/identity-events.ts'
 import { isSamePerson } from './actor.ts'
 import { won } from './deciding.ts'
@@ -40,7 +39,7 @@ export async function loseVotes(db: Db, moves: Moves, lost: Lost): Promise<strin
     await moves.asPart(() =>
       isWaiting
         ? loseYeses(db, moves, { grant, votes, losing, lost })
-        : loseOthers(db, { grant, losing, lost }),
+        : loseOthers(db, moves, { grant, losing, lost }),
     )
     changed.push(id)
   }
@@ -86,13 +85,15 @@ async function loseYeses(
   )
 }
 
-/** The access stays as it is: a note on its record. */
-async function loseOthers(db: Db, { grant, losing, lost: { because, told } }: Losing): Promise<void> {
+/** The access stays as it is: a note on its record, told like any other. */
+async function loseOthers(
+  db: Db,
+  moves: Moves,
+  { grant, losing, lost: { because, told } }: Losing,
+): Promise<void> {
   const detail = { ...told, because, votes: losing.map(({ round, number }) => `${round}.${number}`) }
-  const note = { event: 'lose_vote', actor: null, detail: { ...detail, who: 'identity' } }
-  if ((await noteGrant(db, grant.id, note)) === 0) throw new Error(`grant ${grant.id} is gone`)
+  await moves.note(db, { grant, event: 'lose_vote', who: 'identity', actor: null, detail })
   for (const { round, number } of losing) {
     await endVotes(db, { grantId: grant.id, round, because }, [number])
   }
-  about({ details: { ...detail, grant_id: grant.id, event: 'lose_vote' } })
 }

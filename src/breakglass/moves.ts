@@ -1,7 +1,15 @@
 import type { AuditEvent, Detail } from '../audit/event.ts'
 import { about, type Facts, onBehalfOf, partOfIt } from '../audit/request.ts'
 import type { Db, Ledger } from '../ledger/db.ts'
-import { type Grant, type GrantPatch, insertGrant, moveGrant, type NewGrant } from '../ledger/grants.ts'
+import {
+  findGrant,
+  type Grant,
+  type GrantPatch,
+  insertGrant,
+  moveGrant,
+  type NewGrant,
+  noteGrant,
+} from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { type Actor, shownActor } from './actor.ts'
 import { type Capacity, type GrantEvent, type GrantState, type Lane, rowOf, TERMINAL } from './states.ts'
@@ -38,6 +46,8 @@ export type Moves = {
    * Throws when the machine has no such row: whoever asks has to refuse before it comes to this.
    */
   record(db: Db, move: RecordedMove): Promise<Grant | undefined>
+  /** Of what leaves a grant in its state and needs no row: its event, what is told of it and its part in the audit log. */
+  note(db: Db, note: Pick<RecordedMove, 'grant' | 'event' | 'who' | 'actor' | 'detail'>): Promise<Grant>
   /** Runs `work` in a transaction of its own, as a timer or a worker of ours; its event is the move's. */
   byItself<T>(work: (db: Db) => Promise<T>): Promise<T>
   /** Does one of several moves of a transaction that is for something else; its event stands beside the other's. */
@@ -92,6 +102,12 @@ export function createMoves({ ledger, tell }: { ledger: Ledger; tell: Tell }): M
         detail: { ...detail, who },
       })
       return moved && done(db, moved, grant.state, { event, actor, detail })
+    },
+    async note(db, { grant, event, who, actor, detail = {} }) {
+      await noteGrant(db, grant.id, { event, actor: actor && shownActor(actor), detail: { ...detail, who } })
+      const noted = await findGrant(db, grant.id)
+      if (!noted) throw new Error(`grant ${grant.id} is gone`)
+      return done(db, noted, noted.state, { event, actor, detail })
     },
     byItself: (work) =>
       onBehalfOf(

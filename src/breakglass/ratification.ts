@@ -4,6 +4,7 @@ import type { AccessParts } from './access-parts.ts'
 import { type Act, act, mustHaveSeen } from './actions.ts'
 import { nextLook } from './clock.ts'
 import { won } from './deciding.ts'
+import { setsOf } from './eligibility.ts'
 import { type Endings, rotateAfter } from './ending.ts'
 import { isMet } from './quorum.ts'
 import { votersOf } from './standing.ts'
@@ -34,7 +35,7 @@ export function createRatifications(parts: AccessParts & { endings: Endings }): 
         const isEnough = isMet(approvals, min_approvers, votersOf(cast))
         const after = { ...grant, ratification: isEnough ? ('ratified' as const) : grant.ratification }
         const set = { ratification: after.ratification, nextActionAt: nextLook(after) }
-        const detail = { ratified: isEnough, votes: cast.length, comment }
+        const detail = { ratified: isEnough, votes: cast.length, comment, sets: setsOf(actor, policy.spec) }
         const to = grant.state as GrantState
         won(await moves.record(db, { grant, event: 'ratify', to, who: 'approver', actor, set, detail }))
         await castVote(db, situation, { round: 0, decision: 'ratify', planHash, comment })
@@ -43,11 +44,11 @@ export function createRatifications(parts: AccessParts & { endings: Endings }): 
     async refuse({ planHash, comment, ...ask }) {
       let isEnding = false
       await act(ledger, ask, ACTION.refuseRatification, async (db, situation) => {
-        const { grant, actor } = situation
+        const { grant, policy, actor } = situation
         mustHaveSeen(situation, planHash)
         const how = { event: 'refuse_ratification', who: 'approver', actor } as const
         const set = { ratification: 'refused', forceRotation: true } as const
-        const detail = { comment }
+        const detail = { comment, sets: setsOf(actor, policy.spec) }
         isEnding = grant.state === 'active'
         if (isEnding) {
           const reason = 'ratification_refused' as const

@@ -1,7 +1,7 @@
 import type { Db } from '../ledger/db.ts'
 import { findGrantLeases } from '../ledger/grant-leases.ts'
 import { insertReview, putBlock } from '../ledger/grant-reviews.ts'
-import { grantEvents } from '../ledger/grants.ts'
+import { type Grant, grantEvents } from '../ledger/grants.ts'
 import { BrokerError } from '../lib/errors.ts'
 import { ACTION } from './access-actions.ts'
 import type { AccessParts } from './access-parts.ts'
@@ -44,9 +44,10 @@ export function createReviews(parts: AccessParts): Reviews {
         const { grant } = situation
         mustBeGood(given, situation)
         await mustHaveRead(db, situation, given)
-        const { outcome, checklist, finding, caseId, ticketVerified } = given
+        const { outcome, checklist, finding, caseId } = given
         const isFlagged = outcome === 'flagged'
         const rotates = checklist.rotate && !grant.forceRotation
+        const ticketState = ticketStateAfter(grant, given)
         won(
           await moves.record(db, {
             grant,
@@ -54,15 +55,11 @@ export function createReviews(parts: AccessParts): Reviews {
             to: isFlagged ? 'closed_flagged' : 'closed_ok',
             who: 'reviewer',
             actor,
-            set: {
-              ...(rotates && { forceRotation: true }),
-              ...(ticketVerified &&
-                grant.ticketState === 'unverified' && { ticketState: 'verified' as const }),
-            },
-            detail: { outcome, checklist, finding, case_id: caseId },
+            set: { ...(rotates && { forceRotation: true }), ticketState },
+            detail: { outcome, checklist, finding, case_id: caseId, ticket_state: ticketState },
           }),
         )
-        await sign(parts, db, situation, given)
+        await sign(parts, db, situation, { ...given, ticketState })
         if (rotates) await rotateAfter(db, grant)
         if (isFlagged) {
           const reason = `misuse was found in ${grant.id}`
@@ -93,6 +90,11 @@ export function createReviews(parts: AccessParts): Reviews {
       }),
   }
 }
+
+const ticketStateAfter = (
+  { ticketState }: Pick<Grant, 'ticketState'>,
+  { ticketVerified }: Pick<ReviewGiven, 'ticketVerified'>,
+): Grant['ticketState'] => (ticketVerified && ticketState === 'unverified' ? 'verified' : ticketState)
 
 /** Throws, naming the field, unless it says all that a review has to. */
 function mustBeGood(
@@ -132,10 +134,10 @@ async function sign(
   { signer }: AccessParts,
   db: Db,
   situation: Situation,
-  given: ReviewGiven,
+  given: ReviewGiven & Pick<Grant, 'ticketState'>,
 ): Promise<void> {
   const { grant, actor } = situation
-  const { outcome, checklist, finding, caseId } = given
+  const { outcome, checklist, finding, caseId, ticketState } = given
   const [leases, events] = [await findGrantLeases(db, grant.id), await grantEvents(db, grant.id)]
   const payload = {
     iss: signer.issuer,
@@ -143,6 +145,7 @@ async function sign(
     plan_hash: grant.planHash,
     lane: grant.lane,
     requester: grant.requesterId,
+    ticket_state: ticketState,
     reviewer: { id: actor.id, ...shownActor(actor) },
     outcome,
     checklist,

@@ -9,6 +9,7 @@ import { type Act, act } from './actions.ts'
 import { type Actor, isSamePerson } from './actor.ts'
 import { nextLook } from './clock.ts'
 import { won } from './deciding.ts'
+import { setsOf } from './eligibility.ts'
 import type { Moves } from './moves.ts'
 import { asOneOf, partiesOf } from './parties.ts'
 import { conflict, type Situation } from './situation.ts'
@@ -53,7 +54,7 @@ export function createSuspensions({ ledger, moves, ender, wake }: AccessParts): 
             who,
             actor,
             ...(isLast && { set: { nextActionAt: nextLook({ ...grant, state: 'active' }) } }),
-            detail: { comment },
+            detail: { comment, sets: setsOf(actor, situation.policy.spec) },
           }),
         )
         await castVote(db, situation, { round: 0, decision: 'resume', planHash: grant.planHash, comment })

@@ -202,7 +202,8 @@ async function castNo(db: Db, moves: Moves, situation: Situation, comment: strin
   const to = isDenied ? 'denied' : 'pending'
   const who = partiesOf(actor, grant, policy).has('approver') ? 'approver' : 'officer'
   const set = { nextActionAt: nextActionAt(grant, policy.spec) }
-  won(await moves.record(db, { grant, event: 'deny', to, who, actor, set, detail: { comment } }))
+  const detail = { comment, sets: setsOf(actor, policy.spec) }
+  won(await moves.record(db, { grant, event: 'deny', to, who, actor, set, detail }))
   const own = ownVotes(situation).map(({ number }) => number)
   if (own.length > 0) {
     await endVotes(db, { grantId: grant.id, round: 0, because: 'denied by the same person' }, own)

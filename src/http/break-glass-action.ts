@@ -45,7 +45,7 @@ export function action<F extends Fields>(
 }
 
 /** What people write is bounded, whichever field they write it in. */
-function checkTexts(fields: object): void {
+export function checkTexts(fields: object): void {
   for (const [name, value] of Object.entries(fields)) {
     if (typeof value === 'string' && value.length > MAX_TEXT_CHARACTERS) {
       throw refused(name, `must have at most ${MAX_TEXT_CHARACTERS} characters`)

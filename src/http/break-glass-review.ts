@@ -84,7 +84,7 @@ const blockRoutes = ({ grantAccess: { blocks } }: Parts): Route[] => [
         const all = await blocks.list(actor, { all: seesAll })
         return {
           data: {
-            keys: all.map(({ requesterId }) => requesterId),
+            keys: [...new Set(all.map(({ requesterId }) => requesterId))],
             blocks: all.map(({ requesterId, requester, grantId, reason, since }) => ({
               requester_id: requesterId,
               requester: { display_name: requester.display_name, subject: requester.subject },
@@ -100,9 +100,10 @@ const blockRoutes = ({ grantAccess: { blocks } }: Parts): Route[] => [
   {
     path: 'blocks/:requester',
     on: {
-      delete: handle({}, async (call) => {
+      delete: handle({ grant_id: text }, async (call) => {
         const { actor, seesAll } = await viewerOf(call)
-        await blocks.settle(actor, call.capture('requester'), { all: seesAll })
+        const which = { requesterId: call.capture('requester'), grantId: call.fields.grant_id }
+        await blocks.settle(actor, which, { all: seesAll })
         return undefined
       }),
     },

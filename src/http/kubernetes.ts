@@ -33,7 +33,7 @@ type Parts = {
   roles: Roles
   issue: Issue
   rearm: Renewals['rearm']
-  controlGroups: Pick<ControlGroups, 'isClosed'>
+  controlGroups: Pick<ControlGroups, 'opening'>
   holder: (tokenId: string) => Promise<Principal>
   /** Ends a lease whose answer did not arrive. */
   undelivered: (leaseId: string) => Promise<void>
@@ -156,12 +156,8 @@ function shownTarget(target: Target | undefined): Answer {
 
 async function giveCredentials(parts: Parts, call: Call<typeof CREDS_FIELDS>): Promise<Reply> {
   const roleName = call.capture('name')
-  if (await parts.controlGroups.isClosed(call.principal, call.reading.revision, call)) {
-    throw new BrokerError(
-      'permission_denied',
-      'others have to agree to it first: ask for it at break-glass/requests',
-    )
-  }
+  const opening = await parts.controlGroups.opening(call.principal, call.reading.revision, call)
+  const grant = opening ?? call.decision.grant
   const issued = await parts
     .issue({
       principal: call.principal,
@@ -172,7 +168,7 @@ async function giveCredentials(parts: Parts, call: Call<typeof CREDS_FIELDS>): P
       roleName,
       fields: call.fields,
       ...(call.idempotencyKey !== undefined && { idempotencyKey: call.idempotencyKey }),
-      ...(call.decision.grant && { grant: call.decision.grant }),
+      ...(grant && { grant }),
     })
     .catch((error) => {
       throw inDialect(error, roleName)

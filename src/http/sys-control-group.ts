@@ -2,6 +2,7 @@ import { actorOf } from '../breakglass/actor.ts'
 import type { ControlGroups, ControlStatus } from '../breakglass/control-group.ts'
 import type { ControlGroupSettings } from '../breakglass/control-group-settings.ts'
 import { formatDuration } from '../lib/duration.ts'
+import { checkTexts } from './break-glass-action.ts'
 import { duration, type Fields, required, text } from './fields.ts'
 import { type Answer, handle, type Route } from './route.ts'
 
@@ -58,6 +59,7 @@ export const sysControlGroupRoutes = (
     path: 'control-group/authorize',
     on: {
       update: handle(AUTHORIZE, async ({ fields, principal, source }) => {
+        checkTexts(fields)
         const { approved } = await controlGroups.authorize(fields.accessor, {
           actor: actorOf(principal, source),
           planHash: fields.plan_hash,

@@ -75,7 +75,7 @@ export async function blockedAmong(db: Db, people: readonly SomePerson[]): Promi
   return rows.map(({ id }) => id)
 }
 
-/** One block for each person: the first stands. */
+/** One for each request that something was found in: its requester is blocked while any is left. */
 export const putBlock = (
   db: Db,
   { requesterId, grantId, reason }: Pick<GrantBlock, 'requesterId' | 'grantId' | 'reason'>,
@@ -90,21 +90,25 @@ const BLOCK = `select b.requester_id as "requesterId", b.grant_id as "grantId", 
   from ${BLOCKS}`
 
 export const grantBlocks = (db: Db): Promise<GrantBlock[]> =>
-  many<GrantBlock>(db, `${BLOCK} order by b.since, b.requester_id`)
+  many<GrantBlock>(db, `${BLOCK} order by b.since, b.requester_id, b.grant_id`)
 
-export const findBlock = (db: Db, requesterId: string): Promise<GrantBlock | undefined> =>
-  one<GrantBlock>(db, `${BLOCK} where b.requester_id = $1`, [requesterId])
+export const blocksOf = (db: Db, requesterId: string): Promise<GrantBlock[]> =>
+  many<GrantBlock>(db, `${BLOCK} where b.requester_id = $1 order by b.since, b.grant_id`, [requesterId])
 
-/** The one that somebody meets, by whichever of their logins they got it. */
+/** The first that somebody meets, by whichever of their logins they got it. */
 export const findBlockOf = (db: Db, { id, person }: SomePerson): Promise<GrantBlock | undefined> =>
   one<GrantBlock>(
     db,
-    `${BLOCK} where b.requester_id = $1 or (g.requester_id = b.requester_id and ${isOfPerson('g', '$1', '$2')}) order by b.since limit 1`,
+    `${BLOCK} where b.requester_id = $1 or (g.requester_id = b.requester_id and ${isOfPerson('g', '$1', '$2')})
+     order by b.since, b.grant_id limit 1`,
     [id, person],
   )
 
-export const removeBlock = (db: Db, requesterId: string): Promise<number> =>
-  change(db, 'delete from leasehold.grant_block where requester_id = $1', [requesterId])
+export const removeBlocks = (db: Db, requesterId: string, grantIds: readonly string[]): Promise<number> =>
+  change(db, 'delete from leasehold.grant_block where requester_id = $1 and grant_id = any($2)', [
+    requesterId,
+    grantIds,
+  ])
 
 /** A grant whose review is overdue, of this requester or with one of these roles. */
 export const overdueReview = (

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { until } from '../support/processes.ts'
 import { type AccessWorld, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
 
 let at: AccessWorld
@@ -110,6 +111,28 @@ test('more time and the end at once: one of them wins, and the end moves only wi
     await expectOnRecord(at, id)
   }
 })
+
+test('a vote that is lost while a target takes its time is missing at the end', async () => {
+  const { request, credentials } = await at.active()
+  const { id, expires_at } = request
+  await at.ledger.advance(25 * 60)
+  const { rita, ann } = await at.logInAgain()
+  const nina = await at.people.person('nina', { groups: ['owners'] })
+  const asked = (await at.act(rita, id, 'extend', { duration: '5m', reason: 'still stuck' })).json.data
+  const { plan_hash } = asked.extensions[0]
+  await at.act(ann, id, 'approve-extension', { plan_hash })
+
+  await at.target.sql(`begin; alter role "${credentials[0]?.data.username}" connection limit 5`)
+  const deciding = at.act(nina, id, 'approve-extension', { plan_hash })
+  await until('the target is asked', async () => (await waitingOnTarget()) > 0)
+  await at.api('POST', 'auth/token/revoke-accessor', { accessor: ann.accessor })
+  await at.target.sql('rollback')
+  expect((await deciding).status).toBe(409)
+  expect((await at.look(id)).expires_at).toBe(expires_at)
+})
+
+const waitingOnTarget = async (): Promise<number> =>
+  (await at.target.sql(`select from pg_stat_activity where wait_event_type = 'Lock'`)).length
 
 test('many workers look at the same grants at once: each thing happens once', async () => {
   const others = [await at.another(), await at.another()]

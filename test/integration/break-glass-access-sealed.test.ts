@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type AccessWorld, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
+import { type AccessWorld, detailsOf, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
 
 let at: AccessWorld
 
@@ -28,10 +28,12 @@ test('ratified by as many as it would have taken, none of whom opened it', async
   expect((await at.act(at.ann, id, 'ratify', { plan_hash: 'another', comment })).status).toBe(409)
   expect((await at.act(at.ann, id, 'ratify', { plan_hash, comment })).json.data.ratification).toBe('due')
   expect((await at.act(at.ann, id, 'ratify', { plan_hash, comment })).status).toBe(409)
-  expect((await at.act(at.olga, id, 'ratify', { plan_hash, comment })).json.data).toMatchObject({
-    state: 'active',
-    ratification: 'ratified',
-  })
+  const ratified = (await at.act(at.olga, id, 'ratify', { plan_hash, comment })).json.data
+  expect(ratified).toMatchObject({ state: 'active', ratification: 'ratified' })
+  expect(detailsOf(ratified, 'ratify')).toMatchObject([
+    { comment, sets: ['oncall'], ratified: false },
+    { comment, sets: ['owners'], ratified: true },
+  ])
   await expectOnRecord(at, id)
 })
 
@@ -44,6 +46,9 @@ test('refused by one: it ends at once, and what was seen is to be rotated', asyn
     force_rotation: true,
     end_reason: 'ratification_refused',
   })
+  expect(detailsOf(refused.json.data, 'refuse_ratification')).toMatchObject([
+    { comment: 'no incident', sets: ['oncall'] },
+  ])
   expect(await at.target.account(username)).toBe('absent')
   await expectOnRecord(at, id)
 })

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { startTestPostgres, type TestPostgres } from '../support/servers.ts'
-import { type AccessWorld, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
+import { type AccessWorld, detailsOf, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
 
 let postgres: TestPostgres
 let at: AccessWorld
@@ -58,6 +58,9 @@ test('a target that is away: the request says stuck, nothing new is given there,
 })
 
 test('an officer and an owner, two people, give a target up', async () => {
+  await at.target.sql(`create role reports login; grant reports to ${at.target.admin} with admin option`)
+  const account = { db_name: 'db', username: 'reports', rotation_period: '1h' }
+  expect((await at.api('POST', 'database/static-roles/reports', account)).text).toBe('')
   const { id } = await stuck()
   const why = { reason: 'the disk is gone', evidence: 'INC-12, photographs' }
   const sam = await at.people.person('sam', { groups: ['security'] })
@@ -66,6 +69,13 @@ test('an officer and an owner, two people, give a target up', async () => {
   expect((await at.act(sam, id, 'abandon', { reason: 'gone' })).status).toBe(400)
   expect((await at.act(sam, id, 'abandon', why)).json.data.state).toBe('ending_stuck')
   expect((await at.act(sven, id, 'abandon', why)).json.data.state).toBe('ending_stuck')
-  expect((await at.act(olga, id, 'abandon', why)).json.data.state).toBe('review_due')
+  // What was seen there has to be rotated all the same, once it can be.
+  await at.ledger.ledger.query('update leasehold.access_grant set force_rotation = true')
+  const abandoned = (await at.act(olga, id, 'abandon', why)).json.data
+  expect(abandoned.state).toBe('review_due')
+  expect(detailsOf(abandoned, 'ask_abandon')).toMatchObject([{ sets: ['officers'] }, { sets: ['officers'] }])
+  expect(detailsOf(abandoned, 'abandon')).toMatchObject([{ ...why, sets: ['owners'] }])
+  const { rows } = await at.ledger.ledger.query('select forced from leasehold.rotation')
+  expect(rows).toEqual([{ forced: true }])
   await postgres.restart()
 })

@@ -147,6 +147,10 @@ export async function openAccessWorld(
   }
 }
 
+/** What a request's events of one kind say, in order. */
+export const detailsOf = ({ events }: GlassRequest, event: string): Record<string, unknown>[] =>
+  events.filter((one: { event: string }) => one.event === event).map(({ detail }: GlassRequest) => detail)
+
 /** Every event of a grant is on the audit log, each once, and the states go from one to the next. */
 export async function expectOnRecord(at: Pick<TestBroker, 'ledger'>, id: string): Promise<void> {
   const { ledger } = at.ledger

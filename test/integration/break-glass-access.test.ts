@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type AccessWorld, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { putBlock } from '../../src/ledger/grant-reviews.ts'
+import { type AccessWorld, detailsOf, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
 
 let at: AccessWorld
 
@@ -56,6 +57,7 @@ test('who was approved collects an account that works, and gives it back: gone, 
     request_id: request.id,
     outcome: 'ok',
     plan_hash: request.plan_hash,
+    ticket_state: 'none',
     leases: [{ lease_id: credentials[0]?.lease_id }],
   })
   await expectOnRecord(at, request.id)
@@ -168,7 +170,11 @@ test('suspended: nobody is in and nothing is given; two people let it go on, and
   expect((await at.act(at.rita, request.id, 'resume')).status).toBe(403)
   expect((await at.act(at.sam, request.id, 'resume')).json.data.state).toBe('suspended')
   expect((await at.act(at.sam, request.id, 'resume')).status).toBe(409)
-  expect((await at.act(at.sven, request.id, 'resume')).json.data.state).toBe('active')
+  const resumed = (await at.act(at.sven, request.id, 'resume')).json.data
+  expect(resumed.state).toBe('active')
+  for (const event of ['ask_resume', 'resume']) {
+    expect(detailsOf(resumed, event)).toMatchObject([{ sets: ['officers'] }])
+  }
   const collected = await at.act(at.rita, request.id, 'collect')
   const second = collected.json.data.credentials[0].data
   expect(second.username).not.toBe(first.username)
@@ -198,13 +204,22 @@ test('more time: in the last third, by the quorum with somebody new, on the targ
   const asked = (await at.act(fresh.rita, id, 'extend', more)).json.data
   const { plan_hash } = asked.extensions[0]
   expect((await at.act(fresh.ann, id, 'approve-extension', { plan_hash: asked.plan_hash })).status).toBe(409)
-  await at.act(fresh.ann, id, 'approve-extension', { plan_hash })
+  const comment = 'the queue is still growing'
+  await at.act(fresh.ann, id, 'approve-extension', { plan_hash, comment })
   // Both of the first vote, and nobody else: not enough.
   await at.act(fresh.olga, id, 'approve-extension', { plan_hash })
   expect(await at.look(id)).toMatchObject({ expires_at: request.expires_at })
-  const extended = (await at.act(fresh.new, id, 'approve-extension', { plan_hash })).json.data
+  const extended = (await at.act(fresh.new, id, 'approve-extension', { plan_hash, comment })).json.data
   const until = new Date(new Date(request.expires_at).getTime() + 600_000)
   expect(extended).toMatchObject({ state: 'active', expires_at: until.toISOString() })
+  // Of each vote what was voted on, by whom as what, and why.
+  expect(detailsOf(extended, 'approve_extension')).toEqual([
+    { who: 'approver', round: 1, votes: 1, comment, sets: ['oncall'], extension_hash: plan_hash },
+    { who: 'approver', round: 1, votes: 2, sets: ['owners'], extension_hash: plan_hash },
+  ])
+  expect(detailsOf(extended, 'extend')).toMatchObject([
+    { comment, sets: ['owners'], extension_hash: plan_hash },
+  ])
   const [lease] = await at.leases(id)
   expect(lease?.hard_expires_at.getTime()).toBe(until.getTime())
   const [{ valid }] = (await at.target.sql<{ valid: Date }>(
@@ -221,13 +236,30 @@ test('more time that was denied, or that nobody decided on: the old end stands',
   const rita = await at.people.person('rita')
   const more = { duration: '5m', reason: 'still stuck' }
   await at.act(rita, request.id, 'extend', more)
-  await at.act(at.ann, request.id, 'deny-extension', { comment: 'enough' })
+  const denied = (await at.act(at.ann, request.id, 'deny-extension', { comment: 'enough' })).json.data
+  const [{ plan_hash: extension_hash }] = denied.extensions
+  expect(detailsOf(denied, 'deny_extension')).toMatchObject([
+    { comment: 'enough', sets: ['oncall'], extension_hash },
+  ])
   await at.act(rita, request.id, 'extend', more)
   await at.ledger.advance(9 * 60 + 1)
   await at.sweep()
   const ended = await at.look(request.id)
   expect(ended.expires_at).toBe(request.expires_at)
   expect(ended.extensions).toMatchObject([{ state: 'denied' }, { state: 'expired' }])
+})
+
+test('more time that nobody decided on in time is not given late, though no worker has looked', async () => {
+  await at.close()
+  at = await openAccessWorld({ pending_ttl: '2m' })
+  const { request } = await at.active()
+  await at.ledger.advance(21 * 60)
+  const { rita, ann } = await at.logInAgain()
+  const asked = await at.act(rita, request.id, 'extend', { duration: '5m', reason: 'still stuck' })
+  const { plan_hash } = asked.json.data.extensions[0]
+  await at.ledger.advance(2 * 60)
+  const late = await at.act(ann, request.id, 'approve-extension', { plan_hash })
+  expect([late.status, late.text]).toEqual([409, expect.stringContaining('too long ago')])
 })
 
 test('an incident that is closed takes the access with it after the grace', async () => {
@@ -277,6 +309,87 @@ test('misuse blocks its requester until an officer settles it; a closed review i
   expect((await at.rita.api('DELETE', path)).status).toBe(403)
   await at.api('DELETE', path)
   expect((await at.ask()).state).toBe('pending')
+})
+
+describe('misuse in two requests', () => {
+  const CHECKED = { actions_match_reason: false, ticket_true: true, data_touched: true, follow_up: true }
+  const officer = (name: string, login: Parameters<AccessWorld['people']['person']>[1] = {}) =>
+    at.people.person(name, { groups: ['security'], policies: ['settles'], ...login })
+  /** Of the policy `db` and, where it is one of two, of another with officers of its own. */
+  async function flagged(...policies: string[]): Promise<{ path: string; ids: string[] }> {
+    await at.api('PUT', 'sys/policies/acl/settles', {
+      policy: 'path "break-glass/blocks/*" { capabilities = ["delete"] }',
+    })
+    const { json } = await at.api('GET', 'break-glass/policies/db')
+    const { name: _, version: __, ...spec } = json.data
+    await at.api('POST', 'break-glass/policies/other', {
+      ...{ ...spec, max_live: 5 },
+      sets: { ...spec.sets, officers: { groups: ['others'] } },
+    })
+    const requests = []
+    for (const policy of policies) requests.push((await at.active({ policy })).request)
+    for (const { id } of requests) {
+      await at.act(at.rita, id, 'end')
+      const given = { outcome: 'flagged', checklist: { ...CHECKED, rotate: true } }
+      const { status } = await at.act(at.vera, id, 'review', {
+        ...given,
+        finding: 'misuse',
+        case_id: 'SEC-1',
+      })
+      expect(status).toBe(200)
+    }
+    return { path: `break-glass/blocks/${requests[0].requester.id}`, ids: requests.map(({ id }) => id) }
+  }
+  const isBlocked = async () => {
+    const { data } = (await at.rita.api('GET', 'break-glass/eligible')).json
+    return data.policies.every(({ blocked }: { blocked: string | null }) => blocked !== null)
+  }
+
+  test('is settled twice, each by an officer of its own policy, before anything new is given', async () => {
+    const { path, ids } = await flagged('db', 'other')
+    const { keys, blocks } = (await at.api('LIST', 'break-glass/blocks')).json.data
+    expect(keys).toHaveLength(1)
+    expect(blocks.map(({ grant_id }: { grant_id: string }) => grant_id)).toEqual(ids)
+    const listed = (await at.sam.api('LIST', 'break-glass/blocks')).json.data
+    expect(listed.blocks).toMatchObject([{ grant_id: ids[0] }])
+
+    const [sam, other] = [await officer('sam'), await officer('omar', { groups: ['others'] })]
+    const both = await sam.api('DELETE', path)
+    expect([both.status, both.text]).toEqual([403, expect.stringContaining('grant_id')])
+    expect((await sam.api('DELETE', `${path}?grant_id=${ids[1]}`)).status).toBe(403)
+    expect((await sam.api('DELETE', `${path}?grant_id=none`)).status).toBe(404)
+    expect((await sam.api('DELETE', `${path}?grant_id=${ids[0]}`)).status).toBe(204)
+    expect(await isBlocked()).toBe(true)
+    expect((await other.api('DELETE', path)).status).toBe(204)
+    expect(await isBlocked()).toBe(false)
+  })
+
+  test('is settled at once by an officer of both', async () => {
+    const { path } = await flagged('db', 'other')
+    expect(
+      (await (await officer('sam', { groups: ['security', 'others'] })).api('DELETE', path)).status,
+    ).toBe(204)
+    expect(await isBlocked()).toBe(false)
+  })
+
+  test('is settled with a login as a vote takes, and by nobody who is blocked themselves', async () => {
+    const { path, ids } = await flagged('db')
+    for (const { why, ...login } of [
+      { ageSeconds: 3_600, why: /your login is older/ },
+      { amr: ['pwd'], why: /second factor/ },
+    ]) {
+      const answer = await (await officer('sven', login)).api('DELETE', path)
+      expect([answer.status, answer.text]).toEqual([403, expect.stringMatching(why)])
+    }
+    const sam = await officer('sam')
+    const { json } = await at.api('POST', 'auth/token/lookup', { token: sam.token })
+    const own = { requesterId: json.data.entity_id, grantId: ids[0] ?? '', reason: 'misuse' }
+    await putBlock(at.ledger.ledger, own)
+    const answer = await sam.api('DELETE', path)
+    expect([answer.status, answer.text]).toEqual([403, expect.stringContaining('you are blocked')])
+    expect(await isBlocked()).toBe(true)
+    expect((await (await officer('sven')).api('DELETE', path)).status).toBe(204)
+  })
 })
 
 test('the answer with the credentials may wait wrapped, and is opened once', async () => {

@@ -75,6 +75,23 @@ test('where a role is to be had is asked for with it, agreed to with it, and now
   }
 })
 
+test('what is had at a guarded path under a grant in force ends with that grant', async () => {
+  const [kubernetes_namespace] = namespaces
+  const { name: _, version: __, ...like } = (await at.api('GET', 'break-glass/policies/db')).json.data
+  await at.api('POST', 'break-glass/policies/db', { ...like, control_group: true })
+  await at.api('PUT', 'sys/policies/acl/writes', { policy: `path "${PATH}" { capabilities = ["update"] }` })
+  const rita = await at.people.person('rita', { policies: ['writes'] })
+  const had = () => rita.api('POST', PATH, { kubernetes_namespace })
+  expect((await had()).status).toBe(403)
+  const { request } = await at.active({ roles: [{ path: PATH, kubernetes_namespace }] })
+  const { status, json } = await had()
+  expect(status).toBe(200)
+  await at.act(rita, request.id, 'end')
+  const lease = (await at.api('PUT', 'sys/leases/lookup', { lease_id: json.lease_id })).json
+  expect(lease.data?.ttl ?? 0).toBe(0)
+  expect((await at.leases(request.id)).map(({ state }) => state)).toEqual(['revoked', 'revoked'])
+})
+
 test('who may ask is told where a role may be had, of one of which it has to be said', async () => {
   const [first] = namespaces
   await at.api('POST', 'kubernetes/roles/one', {

@@ -143,6 +143,7 @@ describe('over the wire', () => {
       ['submit', null, 'pending'],
       ['deny', 'pending', 'denied'],
     ])
+    expect(moves.at(-1).details).toMatchObject({ comment: 'no', sets: ['oncall'] })
   })
 
   test('a lost race, a stale plan and a missing field are told apart', async () => {

@@ -20,7 +20,8 @@ let name: string
 let count = 0
 
 beforeAll(async () => {
-  at = await openAccessWorld({ max_live: 20, deny_threshold: 1 })
+  const hook = { name: 'hook', type: 'webhook', url: 'https://127.0.0.1:1/', events: ['lose_vote'] }
+  at = await openAccessWorld({ max_live: 20, deny_threshold: 1, notify: [hook] })
   key = await newSigningKey('events')
   keys = await startJwksServer([key])
   await at.api('POST', 'sys/auth/idp', { type: 'jwt' })
@@ -286,6 +287,7 @@ describe('sessions that were revoked', () => {
     expect(await at.look(id)).toMatchObject({ state: 'active', extensions: [{ state: 'pending' }] })
     const lost = (await events(id)).filter(({ event }) => event === 'lose_vote')
     expect(lost).toHaveLength(1)
+    expect((await at.look(id)).deliveries).toMatchObject([{ destination: 'hook', event: 'lose_vote' }])
     await expectOnRecord(at, id)
   })
 })

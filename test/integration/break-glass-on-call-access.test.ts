@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type Listener, openListener } from '../support/http-listener.ts'
-import { type AccessWorld, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
+import { type AccessWorld, detailsOf, expectOnRecord, openAccessWorld } from './break-glass-access-world.ts'
 
 let at: AccessWorld
 let incidents: Listener
@@ -40,7 +40,10 @@ test('a requester who still is on call gets in, by what was said when they came 
   await at.ledger.advance(4 * 60)
   const { status, json } = await at.act((await at.logInAgain()).rita, id, 'activate')
   expect([status, json.data.request.state]).toEqual([200, 'active'])
-  const [vote] = (await at.look(id)).votes
+  const active = await at.look(id)
+  const [vote] = active.votes
+  // What it was let in on, and not only what the vote was cast on.
+  expect(detailsOf(active, 'activate')).toEqual([{ who: 'requester', evidence: vote.evidence }])
   const { as_of, checked_at } = vote.evidence
   expect(Date.parse(checked_at) - Date.parse(vote.cast_at)).toBeGreaterThanOrEqual(4 * 60_000)
   expect(Date.parse(as_of)).toBeGreaterThanOrEqual(Date.parse(checked_at))
@@ -162,4 +165,22 @@ test('more time is for an incident that goes on, or whose system cannot be asked
   await at.act(ann, id, 'deny-extension', { comment: 'no' })
   says = 'open'
   expect((await at.act(rita, id, 'extend', more)).status).toBe(200)
+})
+
+test('a ticket that nobody could check, and its reviewer did: the event says so, and what they signed', async () => {
+  says = 'nothing'
+  const { request } = await at.active({ ticket: 'INC-1' })
+  expect(request.ticket_state).toBe('unverified')
+  const { events } = (await at.act(at.rita, request.id, 'end')).json.data
+  const checklist = {
+    ...{ actions_match_reason: true, ticket_true: true, data_touched: true, follow_up: true },
+    rotate: false,
+  }
+  const review = { outcome: 'ok', checklist, events_seen: events.length }
+  expect((await at.act(at.vera, request.id, 'review', review)).text).toContain('ticket_verified')
+  const reviewed = await at.act(at.vera, request.id, 'review', { ...review, ticket_verified: true })
+  expect(reviewed.json.data).toMatchObject({ state: 'closed_ok', ticket_state: 'verified' })
+  expect(detailsOf(reviewed.json.data, 'review_ok')).toMatchObject([{ ticket_state: 'verified' }])
+  const [, payload = ''] = reviewed.json.data.reviews[0].jws.split('.')
+  expect(JSON.parse(Buffer.from(payload, 'base64url').toString())).toMatchObject({ ticket_state: 'verified' })
 })

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { putBlock } from '../../src/ledger/grant-reviews.ts'
 import { type ApiAnswer, openTestBroker, type TestBroker } from '../support/broker.ts'
 import { openPeople, type People, type Person } from '../support/glass-people.ts'
-import { insertLiveGrant } from '../support/live-grant.ts'
+import { insertLiveGrant, setGrantState } from '../support/live-grant.ts'
 
 let at: TestBroker
 let people: People
@@ -102,6 +103,71 @@ describe('a read that people have to agree to', () => {
     expect(json.data.grant_id).toBe((await status(accessor)).json.data.request_id)
   })
 
+  describe('gives no more while the access is in force than collecting would', () => {
+    const inForce = async (login = {}): Promise<{ name: string; asker: Person; id: string }> => {
+      const asker = await requester(login)
+      const { token, accessor } = wrapOf(await read(asker))
+      await authorize(accessor)
+      expect((await unwrap(asker, token)).status).toBe(200)
+      return { name: `asker-${asked}`, asker, id: (await statusData(accessor)).request_id }
+    }
+    const refusal = async (as: Person, id: string) => {
+      const before = (await accounts()).length
+      const [plain, collected] = [await read(as), await as.api('POST', `break-glass/requests/${id}/collect`)]
+      expect([plain.status, plain.json.errors]).toEqual([collected.status, collected.json.errors])
+      expect(await accounts()).toHaveLength(before)
+      return [plain.status, plain.json.errors[0]]
+    }
+
+    test('to a login of long ago, or to a token made from another', async () => {
+      await at.api('PUT', 'sys/policies/acl/makes', {
+        policy: 'path "auth/token/create" { capabilities = ["update"] }',
+      })
+      const { name, asker, id } = await inForce({ policies: ['reads', 'makes'] })
+      const late = await people.person(name, { policies: ['reads'], ageSeconds: 7_200 })
+      expect(await refusal(late, id)).toEqual([403, expect.stringContaining('your login is older')])
+      const made = await asker.api('POST', 'auth/token/create', {})
+      const child: Person['api'] = (method, path, body) =>
+        at.api(method, path, body, { 'X-Vault-Token': made.json.auth.client_token })
+      expect(await refusal({ ...asker, api: child }, id)).toEqual([
+        403,
+        expect.stringContaining('this token was made from another'),
+      ])
+      expect((await read(asker)).json.data.username).toMatch(/^v_guarded_/)
+    })
+
+    test('to who is blocked', async () => {
+      const { asker, id } = await inForce()
+      const { rows } = await at.ledger.ledger.query<{ requesterId: string }>(
+        'select requester_id as "requesterId" from leasehold.access_grant where id = $1',
+        [id],
+      )
+      await putBlock(at.ledger.ledger, {
+        requesterId: rows[0]?.requesterId ?? '',
+        grantId: id,
+        reason: 'misuse',
+      })
+      expect(await refusal(asker, id)).toEqual([403, expect.stringContaining('you are blocked')])
+    })
+
+    test('to who has left those that the policy lets ask', async () => {
+      await at.api('POST', 'break-glass/policies/guarded', { ...STANDARD, requesters: { groups: ['few'] } })
+      const metadata = { role: 'people' }
+      const { name, asker, id } = await inForce({ groups: ['few'], metadata })
+      await people.person(name, { policies: ['reads'], metadata })
+      expect(await refusal(asker, id)).toEqual([403, expect.stringContaining('no longer lets you ask')])
+      await at.api('POST', 'break-glass/policies/guarded', STANDARD)
+    })
+
+    test('while the end of another access to the target is stuck', async () => {
+      const [one, other] = [await inForce(), await inForce()]
+      await setGrantState(at.ledger.ledger, other.id, 'ending_stuck')
+      expect(await refusal(one.asker, one.id)).toEqual([409, expect.stringContaining('not proved')])
+      await setGrantState(at.ledger.ledger, other.id, 'active')
+      expect((await read(one.asker)).status).toBe(200)
+    })
+  })
+
   test('keeps the reason and the ticket that came with it', async () => {
     const asker = await requester()
     const { accessor } = wrapOf(await read(asker, '?reason=the+queue+is+stuck&ticket=INC-5'))
@@ -178,7 +244,7 @@ describe('breaking the glass by reading', () => {
 describe('a role of a cluster that is guarded', () => {
   const CLUSTER = 'kubernetes/creds/walled'
 
-  test('is opened by a grant only from where the policies let one have access', async () => {
+  test('is opened by a grant only from where the policies let one have access, and by a login of just now', async () => {
     await at.api('POST', 'sys/mounts/kubernetes', { type: 'kubernetes' })
     await at.api('PUT', 'sys/policies/acl/walled', {
       policy: `path "${CLUSTER}" { capabilities = ["update"] }`,
@@ -190,15 +256,17 @@ describe('a role of a cluster that is guarded', () => {
       paths: [CLUSTER],
     })
     await at.ledger.ledger.query(
-      `update leasehold.access_grant set plan = jsonb_set(plan, '{roles,0,role_id}', to_jsonb($2::text))
+      `update leasehold.access_grant set plan = jsonb_set(plan, '{roles,0,role_id}', to_jsonb($2::text)),
+         requester = jsonb_build_object('id', requester_id)
        where id = $1`,
       [grant.id, await aRoleId()],
     )
     const givenUnder = (allow_from: string[]) =>
-      at.ledger.ledger.query('update leasehold.break_glass_policy set spec = $2 where id = $1', [
-        grant.policyId,
-        { allow_from },
-      ])
+      at.ledger.ledger.query(
+        `update leasehold.break_glass_policy p set spec = g.spec || $2
+         from leasehold.break_glass_policy g where p.id = $1 and g.name = 'guarded' and g.replaced_at is null`,
+        [grant.policyId, { allow_from }],
+      )
     const policyAllows = (allow_from: string[]) =>
       at.api('POST', 'break-glass/policies/walled', { ...STANDARD, roles: [CLUSTER], allow_from })
     const answers: [number, string][] = []
@@ -215,9 +283,12 @@ describe('a role of a cluster that is guarded', () => {
     // Let through, it comes to what is not there: no role of that name was ever written.
     expect(answers).toEqual([
       [403, expect.stringMatching(/permission denied/)],
-      [403, expect.stringMatching(/permission denied/)],
+      [403, expect.stringMatching(/does not allow it from this address/)],
       [expect.toBeOneOf([400, 404]), expect.not.stringMatching(/permission denied/)],
     ])
+    const late = await people.person('walled', { policies: ['walled'], ageSeconds: 7_200 })
+    const { status, text } = await late.api('POST', CLUSTER, { kubernetes_namespace: 'prod' })
+    expect([status, text]).toEqual([403, expect.stringContaining('your login is older')])
   })
 
   /** Of any role that is in force: which one it is does not matter to where somebody comes from. */
@@ -299,6 +370,8 @@ describe('who may authorize', () => {
     const { accessor } = wrapOf(await read(await requester()))
     expect((await authorize(accessor, ben, { plan_hash: 'another' })).status).toBe(409)
     const { plan_hash } = (await status(accessor)).json.data
+    const long = await authorize(accessor, ben, { plan_hash, comment: 'x'.repeat(2_001) })
+    expect([long.status, long.text]).toEqual([400, expect.stringContaining('2000 characters')])
     expect((await authorize(accessor, ben, { plan_hash })).json.data).toEqual({ approved: true })
   })
 

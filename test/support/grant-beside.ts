@@ -76,6 +76,13 @@ export const BESIDE: readonly Row[] = [
     'suspended',
   ],
   [
+    '23 of what nobody ratified',
+    'sealed',
+    'suspended',
+    [does('olga', 'refuse-ratification'), does('sam', 'resume'), does('otto', 'resume')],
+    'suspended',
+  ],
+  [
     '27a twice',
     'break_glass',
     'active',

@@ -213,7 +213,13 @@ export function afterEnd(model: Model): string[] {
 
 export const whenLeft = (model: Model): string[] => [model.state, whenGone(model)]
 
+/** Nobody has had it, so nobody has to ratify it. */
+export function neverGiven(model: Model): void {
+  if (model.ratification === 'due') model.ratification = 'none'
+}
+
 export function ended(model: Model, to: string): void {
+  if (model.state === 'activating') neverGiven(model)
   if (ENDINGS.includes(to)) {
     model.endingSince = model.now
     model.dirty ||= model.live

@@ -20,6 +20,7 @@ import {
   limitsOf,
   type Model,
   mayReceive,
+  neverGiven,
   REFUSED,
   REVIEWS,
   wasOf,
@@ -63,7 +64,9 @@ const INCIDENT_STATES = ['pending', 'approved', ...ACCESS]
 export function madeInVain(model: Model, to: string): void {
   model.live = false
   model.dirty = true
-  if (to === 'ending') model.endingSince = model.now
+  if (to !== 'ending') return
+  model.endingSince = model.now
+  neverGiven(model)
 }
 const dirtied = (model: Model): void => {
   model.dirty = true
@@ -148,7 +151,7 @@ const overseeing: Pick<
       isApprover(model, ask.by) &&
       isVoice(model, ask) &&
       model.extension !== undefined &&
-      model.now < model.endsAt &&
+      model.now < Math.min(model.endsAt, model.extension.until) &&
       !isAmong(counting(model, model.extension.yes), ask.by),
     (model, { by }) => {
       const asked = inTwo(model, model.extension?.yes ?? [], by)
@@ -187,6 +190,7 @@ const overseeing: Pick<
       inCharge(model, ask.by) &&
       isVoice(model, { ...ask, seen: 'right' }) &&
       !isBlocked(model, 'rita') &&
+      !['refused', 'overdue'].includes(model.ratification) &&
       !isAmong(counting(model, model.resume), ask.by) &&
       model.now < model.endsAt,
     (model, { by }) => {

@@ -41,7 +41,7 @@ export function Blocks() {
           ) : (
             <PlainList label="Blocked people">
               {blocks.map((block) => (
-                <BlockCard key={block.requester_id} block={block} onLift={() => setLifting(block)} />
+                <BlockCard key={block.grant_id} block={block} onLift={() => setLifting(block)} />
               ))}
             </PlainList>
           )
@@ -86,11 +86,15 @@ function Lift({ block, onClose }: { block: Block; onClose: () => void }) {
       expected={nameOf(block)}
       confirmLabel="Lift the block"
       onConfirm={async () => {
-        await ask(`break-glass/blocks/${encodeURIComponent(block.requester_id)}`, { method: 'DELETE' })
+        const query = { grant_id: block.grant_id }
+        await ask(`break-glass/blocks/${encodeURIComponent(block.requester_id)}`, { method: 'DELETE', query })
         void queryClient.invalidateQueries({ queryKey: ['grants'] })
       }}
     >
-      <Text size="sm">They may ask for break-glass again. What was found stays on record.</Text>
+      <Text size="sm">
+        They may ask for break-glass again once no other block of theirs is left. What was found stays on
+        record.
+      </Text>
     </ConfirmByTyping>
   )
 }
